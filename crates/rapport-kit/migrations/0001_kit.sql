@@ -1,0 +1,336 @@
+-- The kit's own tables, the same in every service's database: journal, outbox, inbox, idempotency keys,
+-- leases, shares and the copy of identity's policy.
+-- Group roles (rapport_app, rapport_system) exist before: an operator or `provision` makes them.
+
+grant usage on schema kit to rapport_app, rapport_system;
+
+-- Makes a table belong to tenants: only rows of the tenant on the connection are seen or written, even by
+-- the table's owner; the system role sees all through its own policy. An empty setting matches nothing.
+create function kit.tenant_table(name regclass) returns void language plpgsql as $$
+begin
+  execute format('alter table %s enable row level security', name);
+  execute format('alter table %s force row level security', name);
+  execute format($p$create policy tenant on %s to rapport_app
+    using (tenant_id = nullif(current_setting('rapport.tenant', true), '')::uuid)
+    with check (tenant_id = nullif(current_setting('rapport.tenant', true), '')::uuid)$p$, name);
+  execute format('create policy system on %s to rapport_system using (true) with check (true)', name);
+  execute format('grant select, insert, update, delete on %s to rapport_app, rapport_system', name);
+end $$;
+
+-- Journal: one row for each committed change, written by the statement that makes the change.
+-- The default of `era` is raised by hand after a logical restore, when transaction ids begin anew.
+create sequence kit.journal_id;
+grant usage on sequence kit.journal_id to rapport_app, rapport_system;
+create table kit.journal (
+  id bigint not null default nextval('kit.journal_id'),
+  tenant_id uuid not null,
+  record_type text not null,
+  record_id uuid not null,
+  version bigint not null,
+  ordinal smallint not null,
+  fact text not null,
+  message_type text not null,
+  message bytea,
+  actor text not null,
+  on_behalf_of text,
+  request_id text not null,
+  trace_id text,
+  job_id uuid,
+  xid xid8 not null default pg_current_xact_id(),
+  era integer not null default 1,
+  recorded_at timestamptz not null default clock_timestamp(),
+  subjects uuid[] not null,
+  primary key (xid, id, recorded_at)
+) partition by range (recorded_at);
+create index journal_record on kit.journal (tenant_id, record_id, version, ordinal);
+create table kit.journal_default partition of kit.journal default;
+alter table kit.journal_default enable row level security;
+alter table kit.journal_default force row level security;
+select kit.tenant_table('kit.journal');
+-- Append only, for everyone but the owner.
+revoke update, delete on kit.journal from rapport_app, rapport_system;
+
+-- Creates the partitions of this month and the two after it. Runs as the owner, because the roles that
+-- services use run no DDL.
+create function kit.ensure_journal_partitions() returns void language plpgsql security definer
+  set search_path = kit, pg_temp as $$
+declare
+  month timestamptz := date_trunc('month', now() at time zone 'utc') at time zone 'utc';
+  upper timestamptz;
+  name text;
+begin
+  for step in 1..3 loop
+    upper := (month at time zone 'utc' + interval '1 month') at time zone 'utc';
+    name := 'journal_' || to_char(month at time zone 'utc', 'YYYYMM');
+    if to_regclass('kit.' || name) is null then
+      execute format('create table kit.%I partition of kit.journal for values from (%L) to (%L)', name, month, upper);
+      execute format('alter table kit.%I enable row level security', name);
+      execute format('alter table kit.%I force row level security', name);
+    end if;
+    month := upper;
+  end loop;
+end $$;
+revoke execute on function kit.ensure_journal_partitions() from public;
+grant execute on function kit.ensure_journal_partitions() to rapport_system;
+select kit.ensure_journal_partitions();
+
+-- Outbox: points at journal rows that the broker has not confirmed yet. Short-lived rows, so vacuumed eagerly.
+create table kit.outbox (
+  shard smallint not null,
+  id bigint not null,
+  tenant_id uuid not null,
+  xid xid8 not null,
+  recorded_at timestamptz not null,
+  record_id uuid not null,
+  bulk boolean not null,
+  primary key (shard, bulk, id)
+) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000,
+        autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 20000);
+select kit.tenant_table('kit.outbox');
+
+-- Bulk rows by record, so that a record's later rows can wait for them.
+create index outbox_bulk on kit.outbox (record_id, id) where bulk;
+
+-- Event keys that a queue wanted at least once: if it wants them no more, it has lost its binding.
+create table kit.claimed_key (key text primary key);
+grant select, insert on kit.claimed_key to rapport_system;
+
+-- Idempotency keys: what a key wrote, so that the answer can be given again.
+create table kit.idempotency (
+  tenant_id uuid not null,
+  actor text not null,
+  key text not null,
+  request_hash bytea not null,
+  written text[] not null,
+  xid xid8 not null default pg_current_xact_id(),
+  created_at timestamptz not null default now(),
+  constraint idempotency_key primary key (tenant_id, actor, key)
+);
+create index idempotency_age on kit.idempotency (created_at);
+select kit.tenant_table('kit.idempotency');
+
+-- One journal entry as a command hands it over.
+create type kit.entry as (
+  tenant_id uuid,
+  record_type text,
+  record_id uuid,
+  version bigint,
+  ordinal smallint,
+  fact text,
+  message_type text,
+  message bytea,
+  actor text,
+  on_behalf_of text,
+  request_id text,
+  trace_id text,
+  job_id uuid,
+  subjects uuid[],
+  bulk boolean,
+  key text,
+  key_hash bytea
+);
+
+-- Writes the journal row, the outbox row and, with a key, the idempotency row. A key that an earlier
+-- transaction used violates idempotency_key, so that the whole statement rolls back.
+create function kit.record(entry kit.entry) returns bigint language plpgsql as $$
+declare
+  journal_id bigint := nextval('kit.journal_id');
+  recorded timestamptz := clock_timestamp();
+  holder xid8;
+begin
+  insert into kit.journal (id, tenant_id, record_type, record_id, version, ordinal, fact, message_type, message,
+      actor, on_behalf_of, request_id, trace_id, job_id, recorded_at, subjects)
+    values (journal_id, entry.tenant_id, entry.record_type, entry.record_id, entry.version, entry.ordinal, entry.fact,
+      entry.message_type, entry.message, entry.actor, entry.on_behalf_of, entry.request_id, entry.trace_id,
+      entry.job_id, recorded, entry.subjects);
+  insert into kit.outbox (shard, id, tenant_id, xid, recorded_at, record_id, bulk)
+    values ((get_byte(uuid_send(entry.record_id), 15) & 7)::smallint, journal_id, entry.tenant_id,
+      pg_current_xact_id(), recorded, entry.record_id, entry.bulk);
+  if entry.key is not null then
+    select xid into holder from kit.idempotency
+      where tenant_id = entry.tenant_id and actor = entry.actor and key = entry.key;
+    if holder = pg_current_xact_id() then
+      update kit.idempotency set written = written || (entry.record_type || '/' || entry.record_id || '@' || entry.version)
+        where tenant_id = entry.tenant_id and actor = entry.actor and key = entry.key;
+    else
+      insert into kit.idempotency (tenant_id, actor, key, request_hash, written)
+        values (entry.tenant_id, entry.actor, entry.key, entry.key_hash,
+          array[entry.record_type || '/' || entry.record_id || '@' || entry.version]);
+    end if;
+  end if;
+  return journal_id;
+end $$;
+
+-- The set form: all entries of a batch, in order; answers how many there were.
+create function kit.record_all(entries kit.entry[]) returns bigint language plpgsql as $$
+declare
+  entry kit.entry;
+begin
+  foreach entry in array entries loop
+    perform kit.record(entry);
+  end loop;
+  return cardinality(entries);
+end $$;
+
+-- Inbox: events whose effect is committed here.
+create table kit.inbox (
+  tenant_id uuid not null,
+  consumer text not null,
+  event_id text not null,
+  received_at timestamptz not null default now(),
+  primary key (tenant_id, consumer, event_id)
+);
+create index inbox_age on kit.inbox (received_at);
+select kit.tenant_table('kit.inbox');
+
+-- Events that could not be handled, kept until somebody replays or discards them.
+create table kit.dead_letter (
+  tenant_id uuid not null,
+  id uuid not null,
+  consumer text not null,
+  event_id text not null,
+  routing_key text not null,
+  headers jsonb not null,
+  body bytea not null,
+  reason text not null,
+  dead_at timestamptz not null default now(),
+  primary key (tenant_id, id)
+);
+select kit.tenant_table('kit.dead_letter');
+
+-- Leases: one holder at a time for a shard, a partition or a job; the token grows with each new holder.
+create table kit.lease (
+  name text primary key,
+  holder text not null,
+  token bigint not null,
+  expires_at timestamptz not null
+);
+grant select, insert, update, delete on kit.lease to rapport_system;
+
+-- Shares and record teams: access to one record given to one subject.
+create table kit.share (
+  tenant_id uuid not null,
+  record_id uuid not null,
+  subject_id uuid not null,
+  subject_kind text not null,
+  can_write boolean not null,
+  role text not null,
+  created_by text not null,
+  created_at timestamptz not null,
+  primary key (tenant_id, record_id, subject_id)
+);
+create index share_subject on kit.share (tenant_id, subject_id, record_id);
+select kit.tenant_table('kit.share');
+
+-- Policy copy: identity's tenants, units, teams, subjects and roles, applied when newer than what is here.
+-- Deleted rows stay as tombstones, so that a late event brings nothing back.
+create table kit.policy_tenant (
+  tenant_id uuid primary key,
+  version bigint not null,
+  ready boolean not null,
+  deleted boolean not null
+);
+create table kit.policy_unit (
+  tenant_id uuid not null,
+  id uuid not null,
+  version bigint not null,
+  parent_id uuid,
+  deleted boolean not null,
+  primary key (tenant_id, id)
+);
+create table kit.unit_ancestor (
+  tenant_id uuid not null,
+  unit_id uuid not null,
+  ancestor_id uuid not null,
+  primary key (tenant_id, unit_id, ancestor_id)
+);
+create index unit_ancestor_down on kit.unit_ancestor (tenant_id, ancestor_id, unit_id);
+create table kit.policy_team (
+  tenant_id uuid not null,
+  id uuid not null,
+  version bigint not null,
+  deleted boolean not null,
+  primary key (tenant_id, id)
+);
+create table kit.team_member (
+  tenant_id uuid not null,
+  team_id uuid not null,
+  subject_id uuid not null,
+  primary key (tenant_id, team_id, subject_id)
+);
+create index team_member_subject on kit.team_member (tenant_id, subject_id, team_id);
+create table kit.policy_subject (
+  tenant_id uuid not null,
+  id uuid not null,
+  version bigint not null,
+  kind text not null,
+  unit_id uuid,
+  active boolean not null,
+  grants jsonb not null,
+  deleted boolean not null,
+  primary key (tenant_id, id)
+);
+create index policy_subject_unit on kit.policy_subject (tenant_id, unit_id, id);
+create table kit.policy_role (
+  tenant_id uuid not null,
+  id uuid not null,
+  version bigint not null,
+  name text not null,
+  permissions text[] not null,
+  field_rules jsonb not null,
+  deleted boolean not null,
+  primary key (tenant_id, id)
+);
+create table kit.policy_revoked_session (
+  tenant_id uuid not null,
+  id uuid not null,
+  revoked_at timestamptz not null default now(),
+  primary key (tenant_id, id)
+);
+select kit.tenant_table(name::regclass) from unnest(array['kit.policy_tenant', 'kit.policy_unit', 'kit.unit_ancestor',
+  'kit.policy_team', 'kit.team_member', 'kit.policy_subject', 'kit.policy_role', 'kit.policy_revoked_session']) name;
+create table kit.policy_cursor (
+  one boolean primary key default true check (one),
+  since text not null
+);
+grant select, insert, update, delete on kit.policy_cursor to rapport_system;
+
+-- Seal: signed checkpoints over the journal rows behind the transaction horizon.
+create table kit.seal (
+  id bigint generated always as identity primary key,
+  through_xid xid8 not null,
+  through_id bigint not null,
+  era integer not null,
+  entries bigint not null,
+  digest bytea not null,
+  salt bytea not null,
+  signature bytea not null,
+  key_id text not null,
+  sealed_at timestamptz not null default now()
+);
+grant select, insert on kit.seal to rapport_system;
+grant usage on all sequences in schema kit to rapport_system;
+
+-- Identity's public keys as last seen, so that a service can start while identity is away.
+create table kit.signing_keys (
+  one boolean primary key default true check (one),
+  keys jsonb not null
+);
+grant select, insert, update on kit.signing_keys to rapport_system;
+
+-- Access log: refusals at the door and sensitive reads, neither of which changes a record.
+create table kit.access_log (
+  tenant_id uuid not null,
+  id uuid not null,
+  kind text not null check (kind in ('denied', 'read')),
+  subject text not null,
+  method text not null,
+  reason text not null,
+  names text[] not null,
+  calls integer not null,
+  request_id text not null,
+  logged_at timestamptz not null default now(),
+  primary key (tenant_id, id)
+);
+select kit.tenant_table('kit.access_log');
+revoke update, delete on kit.access_log from rapport_app, rapport_system;

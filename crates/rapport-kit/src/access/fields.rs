@@ -1,0 +1,84 @@
+//! Rules about single fields: hidden, masked, read-only.
+
+use crate::fault::Fault;
+
+/// What a rule does to a field, mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Can be read, not changed.
+    ReadOnly,
+    /// Texts show their first letter, all else is absent.
+    Masked,
+    /// Absent.
+    Hidden,
+}
+
+/// The rules in force for one caller on one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldRules {
+    rules: Vec<(String, Effect)>,
+}
+
+impl FieldRules {
+    /// No rule.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { rules: Vec::new() }
+    }
+
+    /// These rules.
+    #[must_use]
+    pub fn new(rules: Vec<(String, Effect)>) -> Self {
+        Self { rules }
+    }
+
+    /// Whether there is no rule at all, the usual case.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Paths and effects.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Effect)> {
+        self.rules.iter().map(|(path, effect)| (path.as_str(), *effect))
+    }
+
+    /// Effect on `path`, given directly or by a rule on a message around it.
+    #[must_use]
+    pub fn effect(&self, path: &str) -> Option<Effect> {
+        self.rules.iter().filter(|(rule, _)| covers(rule, path)).map(|(_, effect)| *effect).max()
+    }
+
+    /// Refuses a filter or order by a field whose value the caller may not learn.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED (FIELD_HIDDEN) naming the field.
+    pub fn require_readable(&self, path: &str) -> Result<(), Fault> {
+        let overlaps = self.rules.iter().any(|(rule, effect)| *effect > Effect::ReadOnly && (covers(rule, path) || covers(path, rule)));
+        if overlaps {
+            return Err(Fault::denied("FIELD_HIDDEN", format!("Leave out {path}: your roles do not show it.")).with("field", path));
+        }
+        Ok(())
+    }
+
+    /// Refuses a change of a field that the caller may not change.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED (FIELD_READ_ONLY) naming the field.
+    pub fn require_writable(&self, path: &str) -> Result<(), Fault> {
+        if self.effect(path).is_some() {
+            return Err(Fault::denied("FIELD_READ_ONLY", format!("Leave {path} as it is: your roles do not let you change it.")).with("field", path));
+        }
+        Ok(())
+    }
+}
+
+fn covers(rule: &str, path: &str) -> bool {
+    path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// What a masked text shows: its first letter.
+#[must_use]
+pub fn masked(text: &str) -> String {
+    text.chars().next().map_or_else(String::new, |first| format!("{first}…"))
+}

@@ -1,0 +1,87 @@
+//! The services that every process serves for its own records: history and seal, shares and explanations.
+//!
+//! A service lists its record types once; visibility, field rules and names follow from that table.
+
+mod access;
+mod audit;
+mod explain;
+
+use prost_reflect::DescriptorPool;
+use rapport_proto::common::v1::access_service_server::AccessServiceServer;
+use rapport_proto::common::v1::audit_service_server::AuditServiceServer;
+use sqlx::{Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use crate::access::{Scope, Table};
+use crate::ctx::Ctx;
+use crate::db::{Conn, Db, SystemDb};
+use crate::fault::Fault;
+use crate::name;
+use crate::process::App;
+
+/// A kind of record that a service owns.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordType {
+    /// Collection in names, such as `contacts`.
+    pub collection: &'static str,
+    /// Resource in permissions and field rules, such as `contacts.contact`.
+    pub resource: &'static str,
+    /// Full name of the message that is the snapshot.
+    pub message: &'static str,
+    /// Table, such as `contacts`; it has `tenant_id`, `id`, `version` and the owner's column.
+    pub table: &'static str,
+    /// Column of the owner.
+    pub owner: &'static str,
+}
+
+/// The common services of one process.
+#[derive(Debug, Clone)]
+struct Common {
+    service: &'static str,
+    types: &'static [RecordType],
+    db: Db,
+    system: SystemDb,
+    policy: crate::policy::Policy,
+    descriptors: DescriptorPool,
+}
+
+/// Serves history and shares for records of `types`, described by `descriptors`.
+///
+/// # Errors
+/// INTERNAL if the descriptors cannot be read.
+pub fn serve(app: &mut App, service: &'static str, types: &'static [RecordType], descriptors: &[u8]) -> Result<(), Fault> {
+    let descriptors = DescriptorPool::decode(descriptors).map_err(Fault::internal)?;
+    let common = Common { service, types, db: app.db.clone(), system: app.system.clone(), policy: app.policy.clone(), descriptors };
+    app.serve(AuditServiceServer::new(common.clone()));
+    app.serve(AccessServiceServer::new(common));
+    Ok(())
+}
+
+impl Common {
+    /// The type and id that `name` names; NOT_FOUND for names of other services.
+    fn find(&self, name: &str) -> Result<(RecordType, Uuid), Fault> {
+        let (collection, id) = name::split(name).ok_or_else(|| Fault::invalid("name", "must look like contacts/{uuid}"))?;
+        let kind = self.types.iter().find(|kind| kind.collection == collection).ok_or_else(|| Fault::not_found(name))?;
+        Ok((*kind, id))
+    }
+
+    /// The same for a record that the caller may read.
+    async fn readable(&self, ctx: &Ctx, name: &str) -> Result<(RecordType, Uuid), Fault> {
+        let (kind, id) = self.find(name)?;
+        let scope = ctx.scope_of(&format!("{}.read", kind.resource));
+        let mut conn = self.db.for_tenant(ctx).await?;
+        if within(&mut conn, ctx.tenant(), kind, id, &scope).await? { Ok((kind, id)) } else { Err(Fault::not_found(name)) }
+    }
+}
+
+/// Whether the record exists within the scope.
+async fn within(conn: &mut Conn, tenant: Uuid, kind: RecordType, id: Uuid, scope: &Scope) -> Result<bool, Fault> {
+    if !scope.permits_anything() {
+        return Ok(false);
+    }
+    let mut query = QueryBuilder::<Postgres>::new(format!("select exists (select from {} r where r.tenant_id = ", kind.table));
+    query.push_bind(tenant).push(" and r.id = ").push_bind(id);
+    scope.push(&mut query, Table { tenant: "r.tenant_id", id: "r.id", owner: kind.owner });
+    query.push(")");
+    Ok(query.build_query_scalar().fetch_one(conn).await?)
+}

@@ -1,0 +1,233 @@
+//! Shares of single records.
+
+use rapport_proto::common::v1 as pb;
+use rapport_proto::common::v1::access_service_server::AccessService;
+use sqlx::AssertSqlSafe;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Common, RecordType, within};
+use crate::ctx::Ctx;
+use crate::db::Tx;
+use crate::fault::Fault;
+use crate::journal::{self, Earlier, Record};
+use crate::name;
+use crate::page::{self, Cursor, KeyValue, Query};
+
+/// Shares of one record at most.
+const SHARES: i64 = 200;
+/// Longest role text.
+const ROLE: usize = 100;
+
+#[tonic::async_trait]
+impl AccessService for Common {
+    async fn share_record(&self, request: Request<pb::ShareRecordRequest>) -> Result<Response<pb::Share>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let can_write = match request.access_level() {
+            pb::AccessLevel::Read => false,
+            pb::AccessLevel::Write => true,
+            pb::AccessLevel::Unspecified => return Err(Fault::invalid("access_level", "must be one of the levels").into()),
+        };
+        if request.role.chars().count() > ROLE {
+            return Err(Fault::invalid("role", format!("may have at most {ROLE} characters")).into());
+        }
+        let (subject_kind, subject) = self.subject(&ctx, &request.subject).await?;
+        let (kind, id) = self.readable(&ctx, &request.name).await?;
+        if Earlier::find(&self.db, &ctx).await?.is_some() {
+            return Ok(Response::new(self.share(&ctx, &request.name, id, subject).await?));
+        }
+        self.require_update(&ctx, kind, id).await?;
+        let mut tx = self.db.begin(&ctx).await?;
+        let version = next_version(&mut tx, &ctx, kind, id).await?;
+        let stored = sqlx::query(
+            "insert into kit.share as s (tenant_id, record_id, subject_id, subject_kind, can_write, role, created_by, created_at)
+             select $1, $2, $3, $4, $5, $6, $7, $8 where (select count(*) from kit.share where tenant_id = $1 and record_id = $2) < $9
+             on conflict (tenant_id, record_id, subject_id) do update set can_write = excluded.can_write, role = excluded.role",
+        )
+        .bind(ctx.tenant())
+        .bind(id)
+        .bind(subject)
+        .bind(subject_kind)
+        .bind(can_write)
+        .bind(&request.role)
+        .bind(&ctx.actor().name)
+        .bind(ctx.now())
+        .bind(SHARES)
+        .execute(tx.conn())
+        .await
+        .map_err(Fault::from)?;
+        if stored.rows_affected() == 0 {
+            return Err(Fault::precondition("TOO_MANY_SHARES", format!("Share with a team instead: a record has at most {SHARES} shares.")).into());
+        }
+        let share =
+            shares(&mut tx, &ctx, &request.name, id, Some(subject), None, 1).await?.pop().ok_or_else(|| Fault::internal("a share vanished"))?;
+        let event = pb::RecordShared { record: request.name.clone(), share: Some(share.clone()) };
+        record(&mut tx, &ctx, Record { collection: kind.collection, id, version }, &event).await?;
+        tx.commit().await?;
+        Ok(Response::new(share))
+    }
+
+    async fn unshare_record(&self, request: Request<pb::UnshareRecordRequest>) -> Result<Response<()>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let (_, subject) = subject_name(&request.subject)?;
+        let (kind, id) = self.readable(&ctx, &request.name).await?;
+        if Earlier::find(&self.db, &ctx).await?.is_some() {
+            return Ok(Response::new(()));
+        }
+        if subject != ctx.subject() {
+            self.require_update(&ctx, kind, id).await?;
+        }
+        let mut tx = self.db.begin(&ctx).await?;
+        let gone = sqlx::query("delete from kit.share where tenant_id = $1 and record_id = $2 and subject_id = $3")
+            .bind(ctx.tenant())
+            .bind(id)
+            .bind(subject)
+            .execute(tx.conn())
+            .await
+            .map_err(Fault::from)?;
+        if gone.rows_affected() > 0 {
+            let version = next_version(&mut tx, &ctx, kind, id).await?;
+            let event = pb::RecordUnshared { record: request.name, subject: request.subject };
+            record(&mut tx, &ctx, Record { collection: kind.collection, id, version }, &event).await?;
+            tx.commit().await?;
+        }
+        Ok(Response::new(()))
+    }
+
+    async fn list_shares(&self, request: Request<pb::ListSharesRequest>) -> Result<Response<pb::ListSharesResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let size = page::size(request.page_size)?;
+        let query = Query::of(&ctx).with("name", &request.name);
+        let cursor = ctx.call().sealer.open(&request.page_token, &query)?;
+        let (_, id) = self.readable(&ctx, &request.name).await?;
+        let mut tx = self.db.begin(&ctx).await?;
+        let mut found = shares(&mut tx, &ctx, &request.name, id, None, cursor.map(|cursor| cursor.id), size + 1).await?;
+        let shown = usize::try_from(size).map_err(Fault::internal)?;
+        let more = found.len() > shown;
+        found.truncate(shown);
+        let last = found.last().filter(|_| more).and_then(|share| name::split(&share.subject));
+        let token = last.map(|(_, subject)| ctx.call().sealer.seal(&Cursor { keys: vec![KeyValue::Int(0)], id: subject }, &query));
+        Ok(Response::new(pb::ListSharesResponse { shares: found, next_page_token: token.unwrap_or_default() }))
+    }
+
+    async fn explain_access(&self, request: Request<pb::ExplainAccessRequest>) -> Result<Response<pb::ExplainAccessResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let subject = if request.subject.is_empty() { ctx.subject() } else { person(&request.subject)? };
+        if subject != ctx.subject() && !ctx.scope_of("identity.access.explain").permits_anything() {
+            let text = "Ask an administrator for a role with identity.access.explain, or explain your own access only.";
+            return Err(Fault::denied("PERMISSION_MISSING", text).with("permission", "identity.access.explain").into());
+        }
+        let (kind, id) = if subject == ctx.subject() { self.find(&request.name)? } else { self.readable(&ctx, &request.name).await? };
+        let action = request.action();
+        let answer = self.explain(&ctx, kind, id, subject, action).await?;
+        // To somebody who may not read the record it is absent, in explanations too.
+        if !answer.allowed {
+            self.readable(&ctx, &request.name).await?;
+        }
+        Ok(Response::new(answer))
+    }
+}
+
+impl Common {
+    /// Kind and id of a subject that exists in the policy copy.
+    async fn subject(&self, ctx: &Ctx, text: &str) -> Result<(&'static str, Uuid), Fault> {
+        let (kind, id) = subject_name(text)?;
+        let query = match kind {
+            "teams" => "select exists (select from kit.policy_team where tenant_id = $1 and id = $2 and not deleted)",
+            "businessUnits" => "select exists (select from kit.policy_unit where tenant_id = $1 and id = $2 and not deleted)",
+            _ => "select exists (select from kit.policy_subject where tenant_id = $1 and id = $2 and not deleted)",
+        };
+        let mut conn = self.db.for_tenant(ctx).await?;
+        let exists: bool = sqlx::query_scalar(query).bind(ctx.tenant()).bind(id).fetch_one(&mut conn).await?;
+        if exists { Ok((kind, id)) } else { Err(Fault::invalid("subject", "does not exist")) }
+    }
+
+    async fn require_update(&self, ctx: &Ctx, kind: RecordType, id: Uuid) -> Result<(), Fault> {
+        let scope = ctx.scope_of(&format!("{}.update", kind.resource));
+        let mut conn = self.db.for_tenant(ctx).await?;
+        if within(&mut conn, ctx.tenant(), kind, id, &scope).await? {
+            return Ok(());
+        }
+        Err(Fault::denied("SHARE_NOT_ALLOWED", "Ask the record's owner: only who may change a record decides about its shares."))
+    }
+
+    async fn share(&self, ctx: &Ctx, record: &str, id: Uuid, subject: Uuid) -> Result<pb::Share, Fault> {
+        let mut tx = self.db.begin(ctx).await?;
+        let gone = || Fault::precondition("ANSWER_EXPIRED", "The request was carried out before, but the share has been taken back since.");
+        shares(&mut tx, ctx, record, id, Some(subject), None, 1).await?.pop().ok_or_else(gone)
+    }
+}
+
+fn subject_name(text: &str) -> Result<(&'static str, Uuid), Fault> {
+    let (collection, id) = name::split(text).ok_or_else(|| Fault::invalid("subject", "must look like users/{uuid}"))?;
+    let kind = ["users", "serviceAccounts", "teams", "businessUnits"].into_iter().find(|kind| *kind == collection);
+    Ok((kind.ok_or_else(|| Fault::invalid("subject", "must be a user, service account, team or business unit"))?, id))
+}
+
+fn person(text: &str) -> Result<Uuid, Fault> {
+    match subject_name(text)? {
+        ("users" | "serviceAccounts", id) => Ok(id),
+        _ => Err(Fault::invalid("subject", "must be a user or service account")),
+    }
+}
+
+/// Raises the record's version, since its shares are part of it; locks it for the rest of the transaction.
+async fn next_version(tx: &mut Tx, ctx: &Ctx, kind: RecordType, id: Uuid) -> Result<i64, Fault> {
+    let statement = format!("update {} set version = version + 1 where tenant_id = $1 and id = $2 returning version", kind.table);
+    let version = sqlx::query_scalar(AssertSqlSafe(statement)).bind(ctx.tenant()).bind(id).fetch_optional(tx.conn()).await?;
+    version.ok_or_else(|| Fault::not_found(name::format(kind.collection, id)))
+}
+
+/// The fact stands behind the place of the record's own fact, since it carries no snapshot.
+async fn record<E: rapport_proto::Event>(tx: &mut Tx, ctx: &Ctx, record: Record, event: &E) -> Result<(), Fault> {
+    let mut entry = journal::entry(ctx, record, event, Vec::new())?;
+    entry.ordinal = 1;
+    sqlx::query("select kit.record($1)").bind(entry).execute(tx.conn()).await?;
+    Ok(())
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Row {
+    subject_id: Uuid,
+    subject_kind: String,
+    can_write: bool,
+    role: String,
+    created_by: String,
+    created_at: chrono::DateTime<chrono::Utc>,
+}
+
+async fn shares(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    record: &str,
+    id: Uuid,
+    only: Option<Uuid>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<pb::Share>, Fault> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select subject_id, subject_kind, can_write, role, created_by, created_at from kit.share
+         where tenant_id = $1 and record_id = $2 and ($3::uuid is null or subject_id = $3) and ($4::uuid is null or subject_id > $4)
+         order by subject_id limit $5",
+    )
+    .bind(ctx.tenant())
+    .bind(id)
+    .bind(only)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    let share = |row: Row| pb::Share {
+        name: format!("{record}/shares/{}", row.subject_id),
+        subject: format!("{}/{}", row.subject_kind, row.subject_id),
+        access_level: if row.can_write { pb::AccessLevel::Write } else { pb::AccessLevel::Read }.into(),
+        role: row.role,
+        creator: row.created_by,
+        create_time: Some(prost_types::Timestamp { seconds: row.created_at.timestamp(), nanos: 0 }),
+    };
+    Ok(rows.into_iter().map(share).collect())
+}

@@ -1,0 +1,137 @@
+//! Who changed what: two neighbouring snapshots compared through their descriptor, no code for each resource.
+
+use std::collections::BTreeMap;
+
+use prost_reflect::{DynamicMessage, SerializeOptions};
+use rapport_proto::common::v1 as pb;
+use rapport_proto::common::v1::audit_service_server::AuditService;
+use serde_json::Value;
+use tonic::{Request, Response, Status};
+
+use super::{Common, RecordType};
+use crate::access::{Effect, FieldRules, masked};
+use crate::ctx::Ctx;
+use crate::fault::Fault;
+use crate::journal;
+use crate::page::{self, Cursor, KeyValue, Query};
+
+/// Changes with every change and says nothing of its own.
+const NOISE: &[&str] = &["etag", "update_time"];
+
+#[tonic::async_trait]
+impl AuditService for Common {
+    async fn list_changes(&self, request: Request<pb::ListChangesRequest>) -> Result<Response<pb::ListChangesResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let size = page::size(request.page_size)?;
+        let query = Query::of(&ctx).with("name", &request.name);
+        let cursor = ctx.call().sealer.open(&request.page_token, &query)?;
+        let (kind, id) = self.readable(&ctx, &request.name).await?;
+        ctx.log_read(std::slice::from_ref(&request.name));
+        let before = cursor.map(|cursor| before(&cursor)).transpose()?;
+        // One more for the next page, and one more again: each change is told against the one before it.
+        let rows = journal::changes(&self.db, &ctx, id, before, size + 2).await?;
+        let shown = usize::try_from(size).map_err(Fault::internal)?.min(rows.len());
+        let mut changes = Vec::with_capacity(shown);
+        for (position, row) in rows.iter().take(shown).enumerate() {
+            let earlier = rows.iter().skip(position + 1).find(|other| other.version < row.version && other.ordinal == 0);
+            changes.push(self.change(kind, row, earlier, ctx.fields(kind.resource))?);
+        }
+        let last = rows.get(shown.saturating_sub(1)).filter(|_| rows.len() > shown);
+        let next_page_token = last.map(|row| {
+            let keys = vec![KeyValue::Int(row.version), KeyValue::Int(i64::from(row.ordinal))];
+            ctx.call().sealer.seal(&Cursor { keys, id }, &query)
+        });
+        Ok(Response::new(pb::ListChangesResponse { changes, next_page_token: next_page_token.unwrap_or_default() }))
+    }
+
+    async fn verify_seal(&self, request: Request<pb::VerifySealRequest>) -> Result<Response<pb::VerifySealResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let name = request.into_inner().name;
+        if name != format!("services/{}", self.service) {
+            return Err(Fault::not_found(name).into());
+        }
+        let verdict = journal::seal::verify(&self.system, &ctx.call().sealer).await?;
+        Ok(Response::new(pb::VerifySealResponse {
+            checked_row_count: verdict.checked,
+            intact: verdict.broken_seal.is_none(),
+            first_broken_seal: verdict.broken_seal.unwrap_or_default(),
+        }))
+    }
+}
+
+impl Common {
+    fn change(&self, kind: RecordType, row: &journal::Change, earlier: Option<&journal::Change>, rules: &FieldRules) -> Result<pb::Change, Fault> {
+        let after = if row.ordinal == 0 { self.fields(kind, row.message.as_deref())? } else { BTreeMap::new() };
+        let before = match earlier {
+            Some(earlier) if row.ordinal == 0 => self.fields(kind, earlier.message.as_deref())?,
+            _ => BTreeMap::new(),
+        };
+        let paths: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let field_changes = paths.into_iter().filter(|path| before.get(*path) != after.get(*path) && !NOISE.contains(&path.as_str()));
+        Ok(pb::Change {
+            version: row.version,
+            ordinal: i32::from(row.ordinal),
+            fact: row.fact.clone(),
+            actor: row.actor.clone(),
+            on_behalf_of: row.on_behalf_of.clone().unwrap_or_default(),
+            request_id: row.request_id.clone(),
+            trace_id: row.trace_id.clone().unwrap_or_default(),
+            job_id: row.job_id.map(|job| job.to_string()).unwrap_or_default(),
+            record_time: Some(timestamp(row.recorded_at)),
+            field_changes: field_changes.filter_map(|path| told(path, before.get(path), after.get(path), rules)).collect(),
+            emptied: row.message.is_none(),
+        })
+    }
+
+    /// The fields of the snapshot inside an event, by path; empty for a fact without one.
+    fn fields(&self, kind: RecordType, message: Option<&[u8]>) -> Result<BTreeMap<String, Value>, Fault> {
+        let mut fields = BTreeMap::new();
+        let Some(snapshot) = message.map(journal::snapshot_bytes).transpose()?.flatten() else { return Ok(fields) };
+        let descriptor = self.descriptors.get_message_by_name(kind.message).ok_or_else(|| Fault::internal("a record type names no message"))?;
+        let snapshot = DynamicMessage::decode(descriptor, snapshot.as_slice()).map_err(Fault::internal)?;
+        let options = SerializeOptions::new().use_proto_field_name(true);
+        let value = snapshot.serialize_with_options(serde_json::value::Serializer, &options).map_err(Fault::internal)?;
+        flatten(String::new(), value, &mut fields);
+        Ok(fields)
+    }
+}
+
+fn flatten(path: String, value: Value, fields: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+                flatten(path, member, fields);
+            }
+        }
+        value => {
+            fields.insert(path, value);
+        }
+    }
+}
+
+/// A field's change as the caller may know it; none if the field is hidden.
+fn told(path: &str, before: Option<&Value>, after: Option<&Value>, rules: &FieldRules) -> Option<pb::FieldChange> {
+    let text = |value: Option<&Value>| match (value, rules.effect(path)) {
+        (None, _) => String::new(),
+        (Some(Value::String(text)), Some(Effect::Masked)) => Value::String(masked(text)).to_string(),
+        (Some(_), Some(Effect::Masked)) => String::new(),
+        (Some(value), _) => value.to_string(),
+    };
+    // A rule on a part of a list hides the list: its parts cannot be told apart here.
+    let inside = rules.iter().any(|(rule, effect)| effect > Effect::ReadOnly && rule.starts_with(&format!("{path}.")));
+    let hidden = inside || rules.effect(path) == Some(Effect::Hidden);
+    (!hidden).then(|| pb::FieldChange { path: path.to_owned(), before: text(before), after: text(after) })
+}
+
+fn before(cursor: &Cursor) -> Result<(i64, i16), Fault> {
+    match cursor.keys.as_slice() {
+        [KeyValue::Int(version), KeyValue::Int(ordinal)] => Ok((*version, i16::try_from(*ordinal).map_err(Fault::internal)?)),
+        _ => Err(Fault::argument("PAGE_TOKEN_INVALID", "Begin again without a page token: this one does not belong to this list.")),
+    }
+}
+
+fn timestamp(time: chrono::DateTime<chrono::Utc>) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default() }
+}

@@ -1,0 +1,144 @@
+//! Configuration of a process: one TOML file, secrets from files, environment over what is not secret.
+//!
+//! Guarantees: every error is reported at once; secrets come from files only and are never printed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+
+/// What is not secret. Every key can be set by `RAPPORT__<KEY>` in the environment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of the gRPC port.
+    pub listen: String,
+    /// Address of `/metrics`; empty for none.
+    pub metrics: String,
+    /// Address of identity, such as `http://identity:8081`.
+    pub identity: String,
+    /// Folder with one file for each secret.
+    pub secrets: PathBuf,
+    /// Put before every name on the broker, to keep installations apart.
+    pub broker_prefix: String,
+    /// Whether gRPC reflection answers; off unless asked for.
+    pub reflection: bool,
+    /// Where traces go by OTLP; empty for nowhere.
+    pub otlp: String,
+    /// Database connections of the application role.
+    pub database_connections: usize,
+    /// Calls served at once.
+    pub calls: usize,
+    /// Seconds between NOT_SERVING and the end of accepting, so that endpoints can leave the load balancers.
+    pub leave_seconds: u64,
+    /// What the service alone understands.
+    pub service: serde_json::Value,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "0.0.0.0:8080".to_owned(),
+            metrics: String::new(),
+            identity: "http://identity:8080".to_owned(),
+            secrets: PathBuf::from("/etc/rapport/secrets"),
+            broker_prefix: String::new(),
+            reflection: false,
+            otlp: String::new(),
+            database_connections: 8,
+            calls: 512,
+            leave_seconds: 5,
+            service: serde_json::Value::Null,
+        }
+    }
+}
+
+/// What is secret.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// Database address of the application role.
+    pub database_app: SecretString,
+    /// Database address of the system role.
+    pub database_system: SecretString,
+    /// Database address of the owner; only where migrations run.
+    pub database_migrator: Option<SecretString>,
+    /// Address of the broker; none for a process without events, as in some tests.
+    pub broker: Option<SecretString>,
+    /// This service's credential at identity.
+    pub credential: SecretString,
+    /// Seals page tokens; the same for all pods of a service.
+    pub sealing: SecretString,
+}
+
+impl Config {
+    /// Reads `file` (none: defaults) and the environment.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION (CONFIG_INVALID) with every error.
+    pub fn load(file: Option<&Path>) -> Result<Self, Fault> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        builder = builder.add_source(config::Environment::with_prefix("RAPPORT").prefix_separator("__").separator("__").try_parsing(true));
+        let config: Self = builder.build().and_then(config::Config::try_deserialize).map_err(|error| invalid(&[error.to_string()]))?;
+        let errors = config.errors();
+        if errors.is_empty() { Ok(config) } else { Err(invalid(&errors)) }
+    }
+
+    /// Everything that is wrong with the values.
+    #[must_use]
+    pub fn errors(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        if self.listen.parse::<SocketAddr>().is_err() {
+            errors.push(format!("listen: {:?} is not an address and port", self.listen));
+        }
+        if !self.metrics.is_empty() && self.metrics.parse::<SocketAddr>().is_err() {
+            errors.push(format!("metrics: {:?} is not an address and port", self.metrics));
+        }
+        if self.identity.parse::<http::Uri>().is_err() || !self.identity.starts_with("http") {
+            errors.push(format!("identity: {:?} is not an http address", self.identity));
+        }
+        if !(2..=200).contains(&self.database_connections) {
+            errors.push("database_connections: must be 2 to 200".to_owned());
+        }
+        if self.calls == 0 {
+            errors.push("calls: must be at least 1".to_owned());
+        }
+        errors
+    }
+}
+
+impl Secrets {
+    /// Reads the files of `folder`: `database_app`, `database_system`, `database_migrator` (may be absent),
+    /// `broker`, `credential`, `sealing`.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION (CONFIG_INVALID) naming every file that cannot be read.
+    pub fn load(folder: &Path) -> Result<Self, Fault> {
+        let mut errors = Vec::new();
+        let mut read = |name: &str| match std::fs::read_to_string(folder.join(name)) {
+            Ok(text) => SecretString::from(text.trim().to_owned()),
+            Err(error) => {
+                errors.push(format!("secret {name}: {error}"));
+                SecretString::default()
+            }
+        };
+        let secrets = Self {
+            database_app: read("database_app"),
+            database_system: read("database_system"),
+            database_migrator: folder.join("database_migrator").exists().then(|| read("database_migrator")),
+            broker: Some(read("broker")),
+            credential: read("credential"),
+            sealing: read("sealing"),
+        };
+        if errors.is_empty() { Ok(secrets) } else { Err(invalid(&errors)) }
+    }
+}
+
+fn invalid(errors: &[String]) -> Fault {
+    Fault::precondition("CONFIG_INVALID", format!("Correct the configuration: {}.", errors.join("; ")))
+}

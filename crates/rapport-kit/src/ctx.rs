@@ -1,0 +1,217 @@
+//! Who calls, for which tenant, until when: the first argument of everything that touches data.
+//!
+//! Guarantees: a `Ctx` exists only for a request that the auth layer has admitted, so holding one means that
+//! the method's permission was checked. What it carries never changes during the call.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tonic::Request;
+use uuid::Uuid;
+
+use crate::access::{Access, FieldRules, Scope};
+use crate::clock;
+use crate::fault::Fault;
+use crate::access_log::AccessLog;
+use crate::page::Sealer;
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Name of who acts, such as `users/{id}` or `services/marketing`.
+    pub name: String,
+    /// For a service: the user it acts for.
+    pub on_behalf_of: Option<String>,
+}
+
+/// An idempotency key and the hash of the request it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The key as sent, at most 128 visible characters.
+    pub key: String,
+    /// Keyed hash over method and request.
+    pub hash: Vec<u8>,
+}
+
+/// What is known about a call before anyone is admitted.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// `/package.Service/Method`.
+    pub method: &'static str,
+    /// From `x-request-id`, or made here; echoed to the caller.
+    pub request_id: String,
+    /// Trace id in hex, if the call is traced.
+    pub trace_id: Option<String>,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// When the call arrived.
+    pub now: DateTime<Utc>,
+    /// `idempotency-key` of the call.
+    pub key: Option<String>,
+    /// Seals page tokens and keys request hashes; the same in all pods of a service.
+    pub sealer: Sealer,
+    log: AccessLog,
+}
+
+/// The context of an admitted call.
+#[derive(Debug, Clone)]
+pub struct Ctx {
+    call: Arc<Call>,
+    tenant: Uuid,
+    actor: Actor,
+    subject: Uuid,
+    access: Arc<Access>,
+    permission: &'static str,
+    key: Option<Key>,
+}
+
+/// What the auth layer leaves for [`Ctx::of`].
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    pub(crate) call: Arc<Call>,
+    pub(crate) tenant: Uuid,
+    pub(crate) actor: Actor,
+    pub(crate) subject: Uuid,
+    pub(crate) session: Option<Uuid>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) permission: &'static str,
+}
+
+impl Ctx {
+    /// The context of a request that passed the auth layer.
+    ///
+    /// # Errors
+    /// INTERNAL if the layer did not run, which is a mistake in the wiring.
+    pub fn of<T: prost::Message>(request: &Request<T>) -> Result<Self, Fault> {
+        let admitted = request.extensions().get::<Admitted>().ok_or_else(|| Fault::internal("a handler was called without the auth layer"))?;
+        let key = key(&admitted.call, request.get_ref());
+        Ok(Self {
+            call: Arc::clone(&admitted.call),
+            tenant: admitted.tenant,
+            actor: admitted.actor.clone(),
+            subject: admitted.subject,
+            access: Arc::clone(&admitted.access),
+            permission: admitted.permission,
+            key,
+        })
+    }
+
+    /// A context for work inside the service that no request asks for (consumers, jobs, set-up of a tenant).
+    #[must_use]
+    pub fn system(tenant: Uuid, actor: &str, call: Call) -> Self {
+        Self {
+            call: Arc::new(call),
+            tenant,
+            actor: Actor { name: actor.to_owned(), on_behalf_of: None },
+            subject: Uuid::nil(),
+            access: Arc::new(Access::everything()),
+            permission: "",
+            key: None,
+        }
+    }
+
+    /// A system context for the tenant that a public or operator's call creates or names, under that call's
+    /// ids and idempotency key.
+    ///
+    /// # Errors
+    /// As [`Ctx::of`].
+    pub fn acting<T: prost::Message>(request: &Request<T>, tenant: Uuid, actor: &str) -> Result<Self, Fault> {
+        let call = Call::of(request)?;
+        let mut ctx = Self::system(tenant, actor, call.as_ref().clone());
+        ctx.key = key(&call, request.get_ref());
+        Ok(ctx)
+    }
+
+    /// The tenant, the boundary of everything.
+    #[must_use]
+    pub fn tenant(&self) -> Uuid {
+        self.tenant
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Id of the user or service account whose rights apply.
+    #[must_use]
+    pub fn subject(&self) -> Uuid {
+        self.subject
+    }
+
+    /// When the call arrived; the time that everything written by it carries.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.call.now
+    }
+
+    /// Request id, trace id and deadline.
+    #[must_use]
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// The caller's idempotency key, if one was sent.
+    #[must_use]
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    /// Notes in the access log that the caller reads these records, whose reading is sensitive.
+    pub fn log_read(&self, names: &[String]) {
+        let subject = self.actor.on_behalf_of.as_ref().unwrap_or(&self.actor.name);
+        self.call.log.read(self.tenant, subject, self.call.method, names, &self.call.request_id);
+    }
+
+    /// Records on which the method's own permission holds.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.access.scope(self.permission)
+    }
+
+    /// Records on which `permission` holds.
+    #[must_use]
+    pub fn scope_of(&self, permission: &str) -> Scope {
+        self.access.scope(permission)
+    }
+
+    /// Field rules of `<service>.<resource>` for this caller.
+    #[must_use]
+    pub fn fields(&self, resource: &str) -> &FieldRules {
+        self.access.fields(resource)
+    }
+}
+
+impl Call {
+    /// What is known about any call that came through the layer stack, admitted or public.
+    ///
+    /// # Errors
+    /// INTERNAL if the layer did not run, which is a mistake in the wiring.
+    pub fn of<T>(request: &Request<T>) -> Result<Arc<Self>, Fault> {
+        request.extensions().get::<Arc<Self>>().cloned().ok_or_else(|| Fault::internal("a handler was called without the layer stack"))
+    }
+
+    /// A call that arrives now, for the layer stack and for work without a request.
+    #[must_use]
+    pub(crate) fn new(method: &'static str, request_id: String, deadline: Instant, sealer: Sealer, log: AccessLog) -> Self {
+        Self { method, request_id, trace_id: None, deadline, now: clock::now(), key: None, sealer, log }
+    }
+}
+
+/// The session of an admitted call, for methods about the caller's own sessions.
+///
+/// # Errors
+/// As [`Ctx::of`].
+pub fn session<T>(request: &Request<T>) -> Result<Option<Uuid>, Fault> {
+    let admitted = request.extensions().get::<Admitted>().ok_or_else(|| Fault::internal("a handler was called without the auth layer"))?;
+    Ok(admitted.session)
+}
+
+/// The key with a keyed hash of the request: requests may hold passwords, which a plain hash would give away.
+fn key(call: &Call, request: &impl prost::Message) -> Option<Key> {
+    let key = call.key.clone()?;
+    let hash = call.sealer.mac(&[call.method.as_bytes(), &request.encode_to_vec()]);
+    Some(Key { key, hash })
+}

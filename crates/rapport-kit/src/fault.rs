@@ -1,0 +1,216 @@
+//! Errors as a contract: a restricted set of codes, one stable reason, and a text that says what the
+//! caller can do.
+//!
+//! Guarantees: every non-OK answer carries exactly one ErrorInfo with every variable of the text; internals
+//! (SQL, stack, paths) stay in `source` and go to the log once, when the fault becomes an answer.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Domain of all reasons, as ErrorInfo asks for.
+pub const DOMAIN: &str = "rapport";
+
+/// Why a call was refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", .0.reason, .0.text)]
+pub struct Fault(Box<Parts>);
+
+/// Boxed, so that results stay small.
+#[derive(Debug)]
+struct Parts {
+    code: Code,
+    reason: &'static str,
+    text: String,
+    metadata: Vec<(&'static str, String)>,
+    violations: Vec<(String, String)>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Fault {
+    fn new(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
+        Self(Box::new(Parts { code, reason, text: text.into(), metadata: Vec::new(), violations: Vec::new(), retry_after: None, source: None }))
+    }
+
+    /// A field of the request is wrong: INVALID_ARGUMENT, reason FIELD_INVALID.
+    pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::invalid_fields(vec![(field.into(), description.into())])
+    }
+
+    /// Several fields are wrong: INVALID_ARGUMENT, reason FIELD_INVALID, one violation for each.
+    #[must_use]
+    pub fn invalid_fields(violations: Vec<(String, String)>) -> Self {
+        let fields = violations.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>().join(", ");
+        let mut fault = Self::new(Code::InvalidArgument, "FIELD_INVALID", format!("Correct these fields and send again: {fields}."));
+        fault.0.violations = violations;
+        fault.with("fields", fields)
+    }
+
+    /// The request as a whole is wrong: INVALID_ARGUMENT.
+    pub fn argument(reason: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, reason, text)
+    }
+
+    /// Absent, or hidden from the caller: NOT_FOUND, reason RECORD_NOT_FOUND. Both read the same.
+    pub fn not_found(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self::new(Code::NotFound, "RECORD_NOT_FOUND", format!("There is no {name} that you may see.")).with("name", name)
+    }
+
+    /// The record or another one is in a state that forbids this: FAILED_PRECONDITION.
+    pub fn precondition(reason: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Code::FailedPrecondition, reason, text)
+    }
+
+    /// Something of this kind exists already: ALREADY_EXISTS.
+    pub fn exists(reason: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Code::AlreadyExists, reason, text)
+    }
+
+    /// The method, field or level is not for this caller: PERMISSION_DENIED.
+    pub fn denied(reason: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Code::PermissionDenied, reason, text)
+    }
+
+    /// No valid credential: UNAUTHENTICATED, reason CREDENTIAL_INVALID. The reason for refusal is logged, not told.
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        Self::new(Code::Unauthenticated, "CREDENTIAL_INVALID", "Sign in again: the credential is missing, expired or not valid here.")
+    }
+
+    /// Another change came first: ABORTED, reason ETAG_MISMATCH.
+    pub fn etag_mismatch(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self::new(Code::Aborted, "ETAG_MISMATCH", format!("{name} has changed since you read it; read it again and repeat your change."))
+            .with("name", name)
+    }
+
+    /// Too many changes to one record at once: ABORTED, reason CONTENDED; send again.
+    #[must_use]
+    pub fn contended() -> Self {
+        Self::new(Code::Aborted, "CONTENDED", "The record is changed by others at this moment; send the request again.")
+            .retry_after(Duration::from_millis(50))
+    }
+
+    /// A limit of this process is reached: RESOURCE_EXHAUSTED with a time to wait.
+    pub fn exhausted(reason: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Code::ResourceExhausted, reason, text).retry_after(Duration::from_millis(200))
+    }
+
+    /// Something this call needs is away: UNAVAILABLE with a time to wait.
+    pub fn unavailable(reason: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Code::Unavailable, reason, text).retry_after(Duration::from_millis(500))
+    }
+
+    /// The caller's deadline passed: DEADLINE_EXCEEDED, reason DEADLINE_PASSED.
+    #[must_use]
+    pub fn deadline() -> Self {
+        Self::new(Code::DeadlineExceeded, "DEADLINE_PASSED", "The deadline of the call passed before it was done; allow it more time.")
+    }
+
+    /// What the transport refused before or instead of a handler, in our terms: the library's answers carry no
+    /// reason, and name some causes by other codes than gRPC's own list does.
+    pub(crate) fn of_transport(status: &Status) -> Self {
+        match status.code() {
+            Code::Unimplemented => Self::new(Code::Unimplemented, "METHOD_UNKNOWN", "This service has no such method, or not in this encoding."),
+            Code::OutOfRange => Self::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", "Send less at once: a request may take at most 4 MiB."),
+            Code::Internal if status.message().starts_with("failed to decode") => {
+                Self::argument("MESSAGE_UNREADABLE", "The request is not a message of this method.")
+            }
+            code => Self::new(code, "TRANSPORT_REFUSED", status.message()),
+        }
+    }
+
+    /// Our mistake: INTERNAL, reason INTERNAL. The cause goes to the log with the request id, not to the caller.
+    pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(Code::Internal, "INTERNAL", "Something went wrong on our side; tell your operator the request id.").because(source)
+    }
+
+    /// Adds a variable of the text.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.0.metadata.push((key, value.into()));
+        self
+    }
+
+    /// Sets the time after which sending again makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Keeps what caused the fault, for the log.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The gRPC code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The stable reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.0.reason
+    }
+
+    /// The public text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Name of the unique or check constraint that the database refused, if that is what happened.
+    #[must_use]
+    pub fn constraint(&self) -> Option<&str> {
+        self.0.source.as_ref()?.downcast_ref::<sqlx::Error>()?.as_database_error()?.constraint()
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        let state = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+        match (&error, state.as_deref()) {
+            (_, Some("57014")) => Self::deadline().because(error),
+            (_, Some("40001" | "40P01" | "55P03")) => Self::contended().because(error),
+            (_, Some("57P01" | "57P02" | "57P03" | "53300")) | (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_), _) => {
+                Self::unavailable("DATABASE_AWAY", "The database does not answer at this moment; send the request again.").because(error)
+            }
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<Fault> for Status {
+    fn from(Fault(fault): Fault) -> Self {
+        if let Some(source) = &fault.source {
+            let cause = source.to_string();
+            if fault.code == Code::Internal {
+                tracing::error!(reason = fault.reason, cause, "a call failed");
+            } else {
+                tracing::warn!(reason = fault.reason, cause, "a call failed");
+            }
+        }
+        let mut details = ErrorDetails::new();
+        details.set_error_info(
+            fault.reason,
+            DOMAIN,
+            fault.metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<std::collections::HashMap<_, _>>(),
+        );
+        for (field, description) in fault.violations {
+            details.add_bad_request_violation(field, description);
+        }
+        if let Some(wait) = fault.retry_after {
+            details.set_retry_info(Some(wait));
+        }
+        Status::with_error_details(fault.code, fault.text, details)
+    }
+}

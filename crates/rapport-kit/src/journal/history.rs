@@ -1,0 +1,123 @@
+//! What a record was, and who changed what: read from the journal, under today's access and field rules,
+//! which the caller of these functions applies.
+
+use chrono::{DateTime, Utc};
+use prost::Message;
+use uuid::Uuid;
+
+use crate::ctx::Ctx;
+use crate::db::Db;
+use crate::fault::Fault;
+
+/// One fact of a record's history.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Change {
+    /// Version after it.
+    pub version: i64,
+    /// Position among the facts of one commit.
+    pub ordinal: i16,
+    /// Event key.
+    pub fact: String,
+    /// Full name of the message.
+    pub message_type: String,
+    /// The event; none if it was erased.
+    pub message: Option<Vec<u8>>,
+    /// Who acted.
+    pub actor: String,
+    /// For whom.
+    pub on_behalf_of: Option<String>,
+    /// Request id.
+    pub request_id: String,
+    /// Trace id.
+    pub trace_id: Option<String>,
+    /// Job.
+    pub job_id: Option<Uuid>,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Field 1 of every event that carries state: the record's snapshot, whatever its type.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Stated {
+    #[prost(bytes = "vec", optional, tag = "1")]
+    snapshot: Option<Vec<u8>>,
+}
+
+/// The facts of a record, newest first, before (version, ordinal); at most `limit`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn changes(db: &Db, ctx: &Ctx, record: Uuid, before: Option<(i64, i16)>, limit: i64) -> Result<Vec<Change>, Fault> {
+    let (version, ordinal) = before.unwrap_or((i64::MAX, i16::MAX));
+    let mut conn = db.for_tenant(ctx).await?;
+    let rows = sqlx::query_as(
+        "select version, ordinal, fact, message_type, message, actor, on_behalf_of, request_id, trace_id, job_id, recorded_at
+         from kit.journal where tenant_id = $1 and record_id = $2 and (version, ordinal) < ($3, $4)
+         order by version desc, ordinal desc limit $5",
+    )
+    .bind(ctx.tenant())
+    .bind(record)
+    .bind(version)
+    .bind(ordinal)
+    .bind(limit)
+    .fetch_all(&mut conn)
+    .await?;
+    Ok(rows)
+}
+
+/// The record's version and snapshot as recorded at `time`; none if it did not exist then or was deleted.
+///
+/// # Errors
+/// What the database answers.
+pub async fn as_of<S: Message + Default>(db: &Db, ctx: &Ctx, record: Uuid, time: DateTime<Utc>) -> Result<Option<(i64, S)>, Fault> {
+    let mut conn = db.for_tenant(ctx).await?;
+    let row: Option<(i64, Option<Vec<u8>>)> = sqlx::query_as(
+        "select version, message from kit.journal where tenant_id = $1 and record_id = $2 and recorded_at <= $3 and ordinal = 0
+         order by version desc limit 1",
+    )
+    .bind(ctx.tenant())
+    .bind(record)
+    .bind(time)
+    .fetch_optional(&mut conn)
+    .await?;
+    let Some((version, Some(message))) = row else { return Ok(None) };
+    Ok(snapshot(&message)?.map(|snapshot| (version, snapshot)))
+}
+
+/// The snapshots of (id, version) pairs, in their order: the answer of a repeated request.
+///
+/// # Errors
+/// What the database answers; FAILED_PRECONDITION (ANSWER_EXPIRED) if one of them was erased since.
+pub async fn snapshots<S: Message + Default>(db: &Db, ctx: &Ctx, written: &[(Uuid, i64)]) -> Result<Vec<S>, Fault> {
+    let mut conn = db.for_tenant(ctx).await?;
+    let mut answers = Vec::with_capacity(written.len());
+    for (id, version) in written {
+        let message: Option<Option<Vec<u8>>> =
+            sqlx::query_scalar("select message from kit.journal where tenant_id = $1 and record_id = $2 and version = $3 and ordinal = 0")
+                .bind(ctx.tenant())
+                .bind(id)
+                .bind(version)
+                .fetch_optional(&mut conn)
+                .await?;
+        let expired = || Fault::precondition("ANSWER_EXPIRED", "The request was carried out before, but what it wrote has been erased since.");
+        let message = message.flatten().ok_or_else(expired)?;
+        answers.push(snapshot(&message)?.ok_or_else(expired)?);
+    }
+    Ok(answers)
+}
+
+/// The snapshot inside an event message.
+///
+/// # Errors
+/// INTERNAL if the message cannot be read.
+fn snapshot<S: Message + Default>(message: &[u8]) -> Result<Option<S>, Fault> {
+    snapshot_bytes(message)?.map(|bytes| S::decode(bytes.as_slice()).map_err(Fault::internal)).transpose()
+}
+
+/// The same, not decoded.
+///
+/// # Errors
+/// INTERNAL if the message cannot be read.
+pub(crate) fn snapshot_bytes(message: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    Ok(Stated::decode(message).map_err(Fault::internal)?.snapshot)
+}

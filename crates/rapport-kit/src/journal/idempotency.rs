@@ -1,0 +1,72 @@
+//! Idempotency keys: a repeated request finds what the first one wrote.
+//!
+//! No look-up before the write: the write itself inserts the key and fails if it was used. With a key
+//! present, every refusal after parsing looks the key up before it is given, because the first request may
+//! have changed what the second is refused for.
+
+use uuid::Uuid;
+
+use crate::ctx::Ctx;
+use crate::db::{Db, SystemDb};
+use crate::fault::Fault;
+
+/// What an earlier request with the same key wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// Records in the order they were written: collection, id, version.
+    pub written: Vec<(String, Uuid, i64)>,
+}
+
+impl Earlier {
+    /// What the caller's key wrote before, if it was used.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT (IDEMPOTENCY_KEY_REUSED) if the key came with another request.
+    pub async fn find(db: &Db, ctx: &Ctx) -> Result<Option<Self>, Fault> {
+        let Some(key) = ctx.key() else { return Ok(None) };
+        let mut conn = db.for_tenant(ctx).await?;
+        let row: Option<(Vec<u8>, Vec<String>)> =
+            sqlx::query_as("select request_hash, written from kit.idempotency where tenant_id = $1 and actor = $2 and key = $3")
+                .bind(ctx.tenant())
+                .bind(&ctx.actor().name)
+                .bind(&key.key)
+                .fetch_optional(&mut conn)
+                .await?;
+        let Some((hash, written)) = row else { return Ok(None) };
+        if hash != key.hash {
+            return Err(Fault::argument("IDEMPOTENCY_KEY_REUSED", "Use a new idempotency key: this one came with another request before.")
+                .with("key", &key.key));
+        }
+        let written = written.iter().map(|text| parse(text)).collect::<Option<Vec<_>>>();
+        written.map(|written| Some(Self { written })).ok_or_else(|| Fault::internal("an idempotency row cannot be read"))
+    }
+
+    /// The one record that a command on one record wrote.
+    ///
+    /// # Errors
+    /// INTERNAL if it wrote none.
+    pub fn record(&self) -> Result<(Uuid, i64), Fault> {
+        self.written.first().map(|(_, id, version)| (*id, *version)).ok_or_else(|| Fault::internal("an idempotency row names no record"))
+    }
+}
+
+fn parse(text: &str) -> Option<(String, Uuid, i64)> {
+    let (name, version) = text.rsplit_once('@')?;
+    let (collection, id) = name.split_once('/')?;
+    Some((collection.to_owned(), Uuid::try_parse(id).ok()?, version.parse().ok()?))
+}
+
+/// Forgets keys older than a day, at most 10,000 at a time; answers how many.
+///
+/// # Errors
+/// What the database answers.
+pub async fn purge(db: &SystemDb) -> Result<u64, Fault> {
+    let mut conn = db.conn().await?;
+    let done = sqlx::query(
+        "delete from kit.idempotency where ctid = any(array(
+           select ctid from kit.idempotency where created_at < now() - interval '24 hours' limit 10000))",
+    )
+    .execute(&mut conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,40 @@
+//! What every service of Rapport stands on: a library, not a framework.
+//!
+//! Service code calls the kit; the kit calls service code only when it serves and when it consumes. lapin and
+//! tonic's server are touched here alone. What writes takes its [`db::Db`] or [`db::Tx`] visibly.
+
+pub mod access;
+mod access_log;
+pub mod auth;
+pub mod bus;
+pub mod clock;
+pub mod common;
+pub mod config;
+pub mod ctx;
+pub mod db;
+pub mod fault;
+pub mod filter;
+pub mod inbox;
+pub mod journal;
+pub mod lease;
+pub mod mask;
+mod metrics;
+pub mod name;
+pub mod page;
+pub mod policy;
+pub mod process;
+pub mod relay;
+mod serve;
+pub mod tasks;
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod upkeep;
+
+pub use ctx::Ctx;
+pub use db::{Db, SystemDb, Tx};
+pub use fault::Fault;
+pub use process::{App, Service};
+
+/// Largest request and answer in bytes.
+pub const MAX_MESSAGE: usize = serve::MAX_MESSAGE;

@@ -1,0 +1,40 @@
+//! Resource names: `contacts/{uuid}` and nothing else, parsed at the edge.
+
+use uuid::Uuid;
+
+use crate::fault::Fault;
+
+/// The name of a record.
+#[must_use]
+pub fn format(collection: &str, id: Uuid) -> String {
+    format!("{collection}/{id}")
+}
+
+/// The id in `name`, which must be of `collection`.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID) naming `field`.
+pub fn parse(collection: &str, name: &str, field: &str) -> Result<Uuid, Fault> {
+    split(name)
+        .filter(|(found, _)| *found == collection)
+        .map(|(_, id)| id)
+        .ok_or_else(|| Fault::invalid(field, format!("must look like {collection}/{{uuid}}")))
+}
+
+/// Collection and id of any name in canonical form; none if it has another shape.
+#[must_use]
+pub fn split(name: &str) -> Option<(&str, Uuid)> {
+    let (collection, id) = name.split_once('/')?;
+    if id.len() != 36 || collection.is_empty() {
+        return None;
+    }
+    Some((collection, Uuid::try_parse(id).ok()?))
+}
+
+/// The id in `name` if one is given; an empty text is none.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID) naming `field`.
+pub fn parse_optional(collection: &str, name: &str, field: &str) -> Result<Option<Uuid>, Fault> {
+    if name.is_empty() { Ok(None) } else { parse(collection, name, field).map(Some) }
+}

@@ -1,0 +1,79 @@
+//! Pages of a list: how many rows, and where the next page begins.
+//!
+//! Guarantees: a page token is sealed (AES-256-GCM), so that a caller can neither read nor make one; it opens
+//! only under the key that sealed it, for the same method, tenant, subject and arguments, within 24 hours.
+//! Everything else is INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID. A token is a place in an order, never a
+//! permission: rows of the next page are read under the caller's own access.
+
+mod query;
+mod sealer;
+mod token;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::fault::Fault;
+
+pub use query::Query;
+pub use sealer::Sealer;
+
+/// Rows of a page when the caller does not say.
+const DEFAULT_SIZE: i32 = 50;
+/// Rows of the largest page.
+const MAX_SIZE: i32 = 1000;
+
+/// Rows to read for `page_size`: 50 if it is 0, never more than 1000.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID) if it is negative.
+pub fn size(page_size: i32) -> Result<i64, Fault> {
+    match page_size {
+        ..0 => Err(Fault::invalid("page_size", "must not be negative; 0 means 50, and above 1000 means 1000")),
+        0 => Ok(i64::from(DEFAULT_SIZE)),
+        _ => Ok(i64::from(page_size.min(MAX_SIZE))),
+    }
+}
+
+/// The last row of a page, as far as the order of the list is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Its sort keys, first key first.
+    pub keys: Vec<KeyValue>,
+    /// Its id, which decides between rows with equal keys.
+    pub id: Uuid,
+}
+
+/// Value of a sort key. None is null: sort columns are NOT NULL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyValue {
+    /// A text, compared byte by byte.
+    Text(String),
+    /// A number.
+    Int(i64),
+    /// A time, in microseconds as PostgreSQL stores it.
+    Time(DateTime<Utc>),
+}
+
+/// The refusal of a page token; `problem` says what is wrong with it.
+pub(crate) fn invalid(problem: &str) -> Fault {
+    Fault::argument("PAGE_TOKEN_INVALID", format!("The page token {problem}; start again without one.")).with("problem", problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_50_rows_unless_the_caller_says_otherwise_and_never_more_than_1000() {
+        for (asked, given) in [(0, 50), (1, 1), (50, 50), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
+            assert_eq!(size(asked).unwrap(), given, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_negative_page_size_is_refused() {
+        for asked in [-1, i32::MIN] {
+            assert_eq!(size(asked).unwrap_err().reason(), "FIELD_INVALID", "{asked}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! A service as a process: `serve`, `migrate`, `config`, `check`.
+//!
+//! Guarantees: `serve` refuses to start while migrations are pending; SIGTERM ends in order: NOT_SERVING,
+//! a pause for load balancers, drain of calls, stop of consumers and relay, flush of telemetry.
+
+mod command;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rapport_proto::MethodRule;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+
+pub use command::{asked_to_end, main};
+
+use crate::access_log::AccessLog;
+use crate::auth::{Door, Keys, Rules, Verifier};
+use crate::bus::Broker;
+use crate::config::{Config, Secrets};
+use crate::db::{self, Db, Migrations, PoolConfig, SystemDb};
+use crate::fault::Fault;
+use crate::inbox::Consumers;
+use crate::page::Sealer;
+use crate::policy::{Feed, Policy};
+use crate::relay::Relay;
+use crate::serve::{self, Front};
+use crate::tasks::Tasks;
+use crate::{clock, metrics};
+
+/// A starting process waits this long for identity before it serves with what it has stored.
+const FIRST_ROUND: Duration = Duration::from_secs(2);
+
+/// What a service is, for the process that runs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// Name of the service: its folder, chart and image suffix.
+    pub name: &'static str,
+    /// Its migrations.
+    pub migrations: &'static Migrations,
+    /// Rule tables of everything it serves.
+    pub methods: &'static [&'static [MethodRule]],
+    /// Descriptors for reflection.
+    pub descriptors: &'static [&'static [u8]],
+    /// The whole wiring of the service.
+    pub start: for<'a> fn(&'a mut App) -> BoxFuture<'a, Result<(), Fault>>,
+}
+
+/// What a service's `start` wires itself to.
+#[derive(Debug)]
+pub struct App {
+    /// Database of the service.
+    pub db: Db,
+    /// The same as the system role.
+    pub system: SystemDb,
+    /// Configuration of the process.
+    pub config: Config,
+    /// Secrets of the process.
+    pub secrets: Secrets,
+    /// Background work.
+    pub tasks: Tasks,
+    /// Copy of identity's policy.
+    pub policy: Policy,
+    /// Seals page tokens.
+    pub sealer: Sealer,
+    routes: RoutesBuilder,
+    health: tonic_health::server::HealthReporter,
+    served: Vec<&'static str>,
+    consumers: Vec<Consumers>,
+    credentials: Vec<secrecy::SecretString>,
+}
+
+impl App {
+    /// Serves a gRPC service.
+    pub fn serve<S>(&mut self, service: S)
+    where
+        S: tower::Service<http::Request<tonic::body::Body>, Error = std::convert::Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Response: axum::response::IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.served.push(S::NAME);
+        self.routes.add_service(service);
+    }
+
+    /// Consumes events.
+    pub fn consume(&mut self, consumers: Consumers) {
+        self.consumers.push(consumers);
+    }
+
+    /// Accepts `credential` as an operator's or a service's own.
+    pub fn trust(&mut self, credential: secrecy::SecretString) {
+        self.credentials.push(credential);
+    }
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where `/metrics` is, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    tasks: Tasks,
+    accepting: CancellationToken,
+    health: tonic_health::server::HealthReporter,
+    served: Vec<&'static str>,
+    leave: Duration,
+    server: tokio::sync::oneshot::Receiver<()>,
+}
+
+/// Starts a service: database, policy feed, wiring, relay, consumers, server.
+///
+/// # Errors
+/// FAILED_PRECONDITION (MIGRATIONS_PENDING) if the database is behind this build; anything that keeps the
+/// service from starting.
+pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Result<Running, Fault> {
+    use secrecy::ExposeSecret;
+    let pool = PoolConfig { max_connections: config.database_connections, ..PoolConfig::default() };
+    let db = Db::new(secrets.database_app.expose_secret(), pool)?;
+    let system = SystemDb::new(secrets.database_system.expose_secret(), PoolConfig { max_connections: 4, ..PoolConfig::default() })?;
+    let pending = db::pending(&mut system.conn().await?, service.migrations).await?;
+    if pending > 0 {
+        return Err(Fault::precondition(
+            "MIGRATIONS_PENDING",
+            format!("Run `migrate` first: the database lacks {pending} migrations of this build."),
+        )
+        .with("pending", pending.to_string()));
+    }
+    let listener = TcpListener::bind(&config.listen).await.map_err(Fault::internal)?;
+    let address = listener.local_addr().map_err(Fault::internal)?;
+    let tasks = Tasks::default();
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    let policy = Policy::new(db.clone(), system.clone());
+    let sealer = Sealer::new(secrets.sealing.expose_secret().as_bytes());
+    let mut routes = Routes::builder();
+    routes.add_service(health_service);
+    if config.reflection {
+        reflection(&mut routes, service)?;
+    }
+    let mut app = App {
+        db,
+        system,
+        config,
+        secrets,
+        tasks: tasks.clone(),
+        policy,
+        sealer,
+        routes,
+        health,
+        served: Vec::new(),
+        consumers: Vec::new(),
+        credentials: Vec::new(),
+    };
+    (service.start)(&mut app).await?;
+    let keys = Arc::new(Keys::default());
+    let holder = format!("{}-{}", service.name, clock::new_id().simple());
+    let broker = app.secrets.broker.clone().map(|url| Broker::new(url, app.config.broker_prefix.clone()));
+    let feed = Feed { identity: identity_address(service, &app.config, address), credential: app.secrets.credential.clone(), holder: holder.clone() };
+    feed.follow(app.policy.clone(), Arc::clone(&keys), broker.clone(), &tasks)?;
+    if let Some(broker) = &broker {
+        let relay = Relay::new(service.name, holder, app.system.clone(), broker.clone());
+        tasks.spawn("relay", relay.run(tasks.clone()));
+        for consumers in std::mem::take(&mut app.consumers) {
+            consumers.run(&app.db, broker, &tasks);
+        }
+    }
+    crate::upkeep::run(&app.system, &app.sealer, &tasks);
+    let log = AccessLog::default();
+    log.run(&app.system, &tasks);
+    let metrics = metrics_port(&app.config, &tasks).await?;
+    let front = Front {
+        rules: Rules::new(service.methods),
+        door: Door { verifier: Verifier::new(keys), policy: app.policy.clone(), credentials: app.credentials, log: log.clone() },
+        slots: Arc::new(Semaphore::new(app.config.calls)),
+        sealer: app.sealer.clone(),
+        log,
+    };
+    let accepting = CancellationToken::new();
+    let (ended, server) = tokio::sync::oneshot::channel();
+    let serving = serve::serve(listener, app.routes.routes(), Arc::new(front), accepting.clone());
+    tasks.spawn("server", async move {
+        serving.await;
+        let _ = ended.send(());
+    });
+    // Whoever comes before the signing keys are here would be told to sign in again.
+    app.policy.begun(FIRST_ROUND).await;
+    for name in app.served.iter().chain(&[""]) {
+        app.health.set_service_status(*name, tonic_health::ServingStatus::Serving).await;
+    }
+    tracing::info!(service = service.name, %address, "serving");
+    let leave = Duration::from_secs(app.config.leave_seconds);
+    Ok(Running { address, metrics, tasks, accepting, health: app.health, served: app.served, leave, server })
+}
+
+/// Identity asks itself, on its own port.
+fn identity_address(service: &Service, config: &Config, address: SocketAddr) -> String {
+    if service.name == "identity" { format!("http://127.0.0.1:{}", address.port()) } else { config.identity.clone() }
+}
+
+fn reflection(routes: &mut RoutesBuilder, service: &Service) -> Result<(), Fault> {
+    let mut builder = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let mut older = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    for descriptors in service.descriptors {
+        builder = builder.register_encoded_file_descriptor_set(descriptors);
+        older = older.register_encoded_file_descriptor_set(descriptors);
+    }
+    routes.add_service(builder.build_v1().map_err(Fault::internal)?);
+    routes.add_service(older.build_v1alpha().map_err(Fault::internal)?);
+    Ok(())
+}
+
+async fn metrics_port(config: &Config, tasks: &Tasks) -> Result<Option<SocketAddr>, Fault> {
+    if config.metrics.is_empty() {
+        return Ok(None);
+    }
+    let listener = TcpListener::bind(&config.metrics).await.map_err(Fault::internal)?;
+    let address = listener.local_addr().map_err(Fault::internal)?;
+    let stop = tasks.stopping();
+    let router = axum::Router::new().route("/metrics", axum::routing::get(|| async { metrics::text() }));
+    tasks.spawn("metrics", async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::warn!(%error, "the metrics port ended");
+        }
+    });
+    Ok(Some(address))
+}
+
+impl Running {
+    /// Ends in good order; answers whether everything ended in time.
+    pub async fn stop(self) -> bool {
+        for name in self.served.iter().chain(&[""]) {
+            self.health.set_service_status(*name, tonic_health::ServingStatus::NotServing).await;
+        }
+        tokio::time::sleep(self.leave).await;
+        self.accepting.cancel();
+        let _ = self.server.await;
+        self.tasks.stop(Duration::from_secs(10)).await
+    }
+}

@@ -1,0 +1,253 @@
+//! The relay: sends what the outbox points at and forgets it once the broker confirmed.
+//!
+//! Guarantees: an event leaves if and only if its transaction committed; events of one record leave in
+//! version order, because a record's next event waits for the confirm of the one before; while the broker is
+//! away rows wait. Events may leave twice (a process died between confirm and delete), which inboxes absorb.
+//! Rows of bulk work leave behind other records' rows, never behind later rows of their own record.
+//!
+//! An event that no queue wants is held and retried if its key was ever claimed by a queue: then a consumer
+//! has lost its binding. A key that nobody ever claimed is let go; the journal keeps the event. Claims are
+//! stored, so that a relay that starts while a binding is missing holds the events too; an operator who takes
+//! a consumer away for good deletes its keys from `kit.claimed_key`.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use uuid::Uuid;
+
+use crate::bus::{Broker, Outcome, Outgoing, PARTITIONS, Publisher};
+use crate::db::SystemDb;
+use crate::fault::Fault;
+use crate::lease::{Leases, TERM};
+use crate::metrics;
+use crate::tasks::Tasks;
+
+/// Rows sent in one round; also the window of unconfirmed messages.
+const BATCH: i64 = 300;
+const BUSY: Duration = Duration::from_millis(5);
+const IDLE: Duration = Duration::from_millis(250);
+/// Wait after the broker refused or could not be reached.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// Sends the events of one service.
+#[derive(Debug)]
+pub struct Relay {
+    service: String,
+    db: SystemDb,
+    leases: Leases,
+    publisher: Publisher,
+    /// Keys that a queue wanted at least once; none until they are read.
+    claimed: Option<HashSet<String>>,
+}
+
+/// A record among those of all tenants.
+type RecordKey = (Uuid, Uuid);
+
+#[derive(Debug, sqlx::FromRow)]
+struct Row {
+    shard: i16,
+    bulk: bool,
+    id: i64,
+    tenant_id: Uuid,
+    record_type: String,
+    record_id: Uuid,
+    version: i64,
+    ordinal: i16,
+    fact: String,
+    message_type: String,
+    message: Option<Vec<u8>>,
+    actor: String,
+    request_id: String,
+    trace_id: Option<String>,
+    era: i32,
+    recorded_at: DateTime<Utc>,
+}
+
+impl Relay {
+    /// A relay of `service` that calls itself `holder` among its pods.
+    #[must_use]
+    pub fn new(service: &str, holder: String, db: SystemDb, broker: Broker) -> Self {
+        let leases = Leases::new(db.clone(), holder);
+        let publisher = Publisher::new(broker, format!("{service} relay"));
+        Self { service: service.to_owned(), db, leases, publisher, claimed: None }
+    }
+
+    /// Sends until the process stops, then gives its shards back.
+    pub async fn run(mut self, tasks: Tasks) {
+        let names: Vec<String> = (0..PARTITIONS).map(|shard| format!("relay/{shard}")).collect();
+        let mut held: Vec<i16> = Vec::new();
+        let mut renewed: Option<std::time::Instant> = None;
+        let mut wait = BUSY;
+        loop {
+            if renewed.is_none_or(|at| at.elapsed() > TERM / 3) {
+                held = self.hold(&names).await;
+                renewed = Some(std::time::Instant::now());
+            }
+            wait = match self.round(&held).await {
+                Ok(0) => (wait * 2).min(IDLE),
+                Ok(_) => BUSY,
+                Err(error) => {
+                    tracing::warn!(%error, "events wait: they could not be sent");
+                    BACK_OFF
+                }
+            };
+            if !tasks.pause(wait).await {
+                break;
+            }
+        }
+        let _ = self.leases.release(&names).await;
+        self.publisher.close().await;
+    }
+
+    async fn hold(&self, names: &[String]) -> Vec<i16> {
+        match self.leases.hold(names).await {
+            Ok(held) => held.iter().filter_map(|name| name.rsplit('/').next()?.parse().ok()).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "the relay could not renew its leases");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Sends one batch; answers how many rows left.
+    async fn round(&mut self, shards: &[i16]) -> Result<usize, Fault> {
+        if shards.is_empty() {
+            return Ok(0);
+        }
+        let rows: Vec<Row> = {
+            let mut conn = self.db.conn().await?;
+            if self.claimed.is_none() {
+                let keys: Vec<String> = sqlx::query_scalar("select key from kit.claimed_key").fetch_all(&mut conn).await?;
+                self.claimed = Some(keys.into_iter().collect());
+            }
+            // A row is late if its record has bulk rows waiting, so that it does not overtake them.
+            sqlx::query_as(
+                "select o.shard, o.bulk, o.id, j.tenant_id, j.record_type, j.record_id, j.version, j.ordinal, j.fact, j.message_type, j.message,
+                   j.actor, j.request_id, j.trace_id, j.era, j.recorded_at
+                 from (select o.*, bulk or exists (select from kit.outbox b where b.bulk and b.record_id = o.record_id) as late
+                       from kit.outbox o where shard = any($1) order by late, id limit $2) o
+                 join kit.journal j on j.xid = o.xid and j.id = o.id and j.recorded_at = o.recorded_at
+                 order by o.late, o.id",
+            )
+            .bind(shards)
+            .bind((BATCH / i64::try_from(shards.len()).unwrap_or(1)).max(1))
+            .fetch_all(&mut conn)
+            .await?
+        };
+        let mut left = 0;
+        let mut held = HashSet::new();
+        for mut wave in waves(rows) {
+            // What follows a held event of its record waits with it; other records go on.
+            wave.retain(|row| !held.contains(&row.record()));
+            left += self.send(&wave, &mut held).await?;
+        }
+        if held.is_empty() {
+            return Ok(left);
+        }
+        Err(Fault::unavailable("EVENTS_HELD", format!("Events of {} records could not be routed or were refused; they are retried.", held.len())))
+    }
+
+    /// Sends rows of different records and forgets those that were confirmed; the records of others are `held`.
+    async fn send(&mut self, rows: &[Row], held: &mut HashSet<RecordKey>) -> Result<usize, Fault> {
+        let batch: Vec<Outgoing> = rows.iter().map(|row| self.outgoing(row)).collect();
+        let away = |error| Fault::unavailable("BROKER_AWAY", "The broker does not answer; events wait.").because(error);
+        let outcomes = self.publisher.publish(&batch).await.map_err(away)?;
+        let mut gone: Vec<&Row> = Vec::with_capacity(rows.len());
+        let confirmed = rows.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Confirmed);
+        self.claim(confirmed.map(|(row, _)| row.fact.as_str()).collect()).await?;
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Confirmed => gone.push(row),
+                Outcome::Unroutable if !self.claimed.as_ref().is_some_and(|claimed| claimed.contains(&row.fact)) => {
+                    metrics::unclaimed_events().inc();
+                    gone.push(row);
+                }
+                Outcome::Unroutable => {
+                    metrics::unroutable_events().inc();
+                    held.insert(row.record());
+                }
+                Outcome::Failed => {
+                    held.insert(row.record());
+                }
+            }
+        }
+        self.forget(&gone).await?;
+        metrics::relayed_events().inc_by(gone.len().try_into().unwrap_or(u64::MAX));
+        Ok(gone.len())
+    }
+
+    /// Remembers keys that a queue wanted, before their rows are forgotten.
+    async fn claim(&mut self, keys: HashSet<&str>) -> Result<(), Fault> {
+        let claimed = self.claimed.get_or_insert_default();
+        let new: Vec<String> = keys.into_iter().filter(|key| !claimed.contains(*key)).map(str::to_owned).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut conn = self.db.conn().await?;
+        sqlx::query("insert into kit.claimed_key (key) select unnest($1::text[]) on conflict do nothing").bind(&new).execute(&mut conn).await?;
+        claimed.extend(new);
+        Ok(())
+    }
+
+    async fn forget(&self, gone: &[&Row]) -> Result<(), Fault> {
+        let shards: Vec<i16> = gone.iter().map(|row| row.shard).collect();
+        let bulks: Vec<bool> = gone.iter().map(|row| row.bulk).collect();
+        let ids: Vec<i64> = gone.iter().map(|row| row.id).collect();
+        let mut conn = self.db.conn().await?;
+        sqlx::query(
+            "delete from kit.outbox o using unnest($1::smallint[], $2::boolean[], $3::bigint[]) g (shard, bulk, id)
+             where o.shard = g.shard and o.bulk = g.bulk and o.id = g.id",
+        )
+        .bind(shards)
+        .bind(bulks)
+        .bind(ids)
+        .execute(&mut conn)
+        .await?;
+        Ok(())
+    }
+
+    fn outgoing(&self, row: &Row) -> Outgoing {
+        let id = format!("{}:{}:{}", self.service, row.era, row.id);
+        let mut headers = vec![
+            ("cloudEvents:specversion", "1.0".to_owned()),
+            ("cloudEvents:id", id.clone()),
+            ("cloudEvents:source", format!("/rapport/{}", self.service)),
+            ("cloudEvents:type", row.fact.clone()),
+            ("cloudEvents:subject", format!("{}/{}", row.record_type, row.record_id)),
+            ("cloudEvents:time", row.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            ("cloudEvents:dataschema", row.message_type.clone()),
+            ("rapport-tenant", row.tenant_id.to_string()),
+            ("rapport-version", row.version.to_string()),
+            ("rapport-ordinal", row.ordinal.to_string()),
+            ("rapport-actor", row.actor.clone()),
+            ("rapport-request", row.request_id.clone()),
+        ];
+        if let Some(trace) = &row.trace_id {
+            headers.push(("traceparent", trace.clone()));
+        }
+        Outgoing { id, routing_key: format!("{}.p{:02}", row.fact, row.shard), headers, body: row.message.clone().unwrap_or_default() }
+    }
+}
+
+impl Row {
+    fn record(&self) -> RecordKey {
+        (self.tenant_id, self.record_id)
+    }
+}
+
+/// Splits rows so that no record appears twice in one wave; waves are sent one after the other.
+fn waves(rows: Vec<Row>) -> Vec<Vec<Row>> {
+    let mut depth: HashMap<RecordKey, usize> = HashMap::new();
+    let mut waves: Vec<Vec<Row>> = Vec::new();
+    for row in rows {
+        let wave = depth.entry(row.record()).and_modify(|wave| *wave += 1).or_insert(0);
+        if waves.len() == *wave {
+            waves.push(Vec::new());
+        }
+        if let Some(rows) = waves.get_mut(*wave) {
+            rows.push(row);
+        }
+    }
+    waves
+}

@@ -1,0 +1,13 @@
+//! The kit against a real PostgreSQL and a real RabbitMQ: what every service may rely on.
+
+mod database;
+mod delivery;
+mod journal;
+mod line;
+mod outage;
+mod policy;
+mod seal;
+mod shutdown;
+mod support;
+mod tokens;
+mod transport;

@@ -1,0 +1,87 @@
+//! The demo: one story about one customer on one machine, told over the public interface alone.
+//!
+//! Guarantees: everything it says is checked and counted, on the screen and in the report; whatever goes
+//! wrong is told with what was being done and why it was refused, and the demo ends as failed. It needs
+//! services that nothing was loaded into before. The same data tells the same story every time.
+//!
+//! Chapter one, *bring in and lock*: set up ([`organisation`]), load ([`load`]), find ([`look`]), change
+//! ([`change`]), see what one may see ([`sight`]), look back ([`history`]), lock out ([`lock`]).
+
+mod change;
+mod clients;
+mod history;
+mod load;
+mod lock;
+mod look;
+mod organisation;
+mod report;
+mod rows;
+mod sight;
+mod story;
+
+use std::io;
+use std::path::PathBuf;
+
+use rapport_sample::{Dataset, Size};
+
+use clients::{Servers, Trouble};
+use story::Story;
+
+/// Every generated story has the same customers; of this seed some are in `technolgy`.
+const SEED: u64 = 6;
+
+/// Where the services are.
+#[derive(Debug, Clone)]
+pub(crate) struct Stack {
+    /// Address of identity, such as `http://127.0.0.1:8081`.
+    pub(crate) identity: String,
+    /// Address of contacts.
+    pub(crate) contacts: String,
+    /// What opens the operator's methods.
+    pub(crate) operator_credential: String,
+}
+
+/// What to tell and where to write it down.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Folder with the customers; generated ones without it.
+    pub(crate) data: Option<PathBuf>,
+    /// Where the report goes.
+    pub(crate) report: PathBuf,
+}
+
+/// Tells the story; answers whether every statement held.
+///
+/// # Errors
+/// When the report cannot be written. Anything else that goes wrong is part of the story.
+pub(crate) async fn run(stack: &Stack, options: Options) -> io::Result<bool> {
+    let mut story = Story::begin("Rapport: one customer's story");
+    if let Err(trouble) = Box::pin(tell(stack, &options, &mut story)).await {
+        story.broken(&trouble);
+    }
+    story.finish(&options.report)
+}
+
+async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(), Trouble> {
+    let data = dataset(options)?;
+    let prepared = rapport_sample::prepare(&data);
+    let servers = Servers::connect(stack)?;
+    let mut organisation = Box::pin(organisation::set_up(story, &servers, stack)).await?;
+    load::describe(story, options, &data, &prepared);
+    let loaded = Box::pin(load::load(story, &servers, &mut organisation, prepared)).await?;
+    Box::pin(look::look(story, &servers, &mut organisation, &loaded)).await?;
+    let chosen = loaded.choose().ok_or_else(|| Trouble::new("choosing the person of the story", "no person of these files could be loaded"))?;
+    Box::pin(change::change(story, &servers, &mut organisation, &chosen)).await?;
+    Box::pin(sight::sight(story, &servers, stack, &mut organisation, &loaded, &chosen)).await?;
+    Box::pin(history::look_back(story, &servers, &mut organisation, &chosen)).await?;
+    Box::pin(lock::lock_out(story, &servers, &mut organisation, &chosen)).await?;
+    lock::leave(story, stack, &organisation, &chosen);
+    Ok(())
+}
+
+fn dataset(options: &Options) -> Result<Dataset, Trouble> {
+    match &options.data {
+        Some(folder) => rapport_sample::read(folder).map_err(|error| Trouble::new("reading the customers", error.to_string())),
+        None => Ok(rapport_sample::generate(SEED, Size::DEMO)),
+    }
+}

@@ -1,0 +1,71 @@
+//! Every service in one process, or some of them: for development, the demo and tests. Never shipped.
+//!
+//! Takes a PostgreSQL server and a RabbitMQ node from the environment (`scripts/infra` starts private ones),
+//! makes databases and roles, migrates, starts the services on their usual ports or on free ones.
+
+mod demo;
+mod stack;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use rapport_kit::process;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const USAGE: &str = "usage: rapport-all-in-one serve [--only SERVICE,…] [--instance NAME] [--listen SERVICE=PORT,…] [--identity ADDRESS]
+       rapport-all-in-one demo [--data DIR] [--report FILE]";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.split_first() {
+        Some((command, options)) if command == "serve" => serve(options).await,
+        Some((command, options)) if command == "demo" => tell(options).await,
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(code) => code,
+        Err(text) => {
+            complain(&text);
+            ExitCode::from(64)
+        }
+    }
+}
+
+async fn serve(options: &[String]) -> Result<ExitCode, String> {
+    let options = stack::Options::read(options)?;
+    let stack = stack::start(&options).await.map_err(|fault| fault.to_string())?;
+    stack.write_status().map_err(|error| format!("the status file could not be written: {error}"))?;
+    process::asked_to_end().await.map_err(|fault| fault.to_string())?;
+    Ok(if stack.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the demo on a stack of its own that nothing was loaded into before.
+async fn tell(options: &[String]) -> Result<ExitCode, String> {
+    let mut told = demo::Options { data: None, report: PathBuf::from("rapport-demo.html") };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let value = options.next().ok_or(USAGE)?;
+        match option.as_str() {
+            "--data" => told.data = Some(PathBuf::from(value)),
+            "--report" => told.report = PathBuf::from(value),
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    let stack = stack::start(&stack::Options::fresh()).await.map_err(|fault| fault.to_string())?;
+    let addresses = demo::Stack {
+        identity: stack.address("identity"),
+        contacts: stack.address("contacts"),
+        operator_credential: stack.credential.clone(),
+    };
+    let held = demo::run(&addresses, told).await.map_err(|error| error.to_string())?;
+    stack.stop().await;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stderr, reason = "a command answers whoever typed it")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,26 @@
+//! An account: an organisation, household or private customer, and what it is to us.
+//!
+//! ```text
+//! (new) --create--> live --delete--> in the bin --undelete--> live
+//!                   live --change--> live
+//! ```
+//! Invariants: accounts form trees of at most 32 levels without cycles; a live account's parent is live; kind
+//! and number never change, and a legal entity that is set stays.
+
+pub mod convert;
+pub mod list;
+pub mod model;
+pub mod rpc;
+pub mod sql;
+pub mod surroundings;
+pub mod tree;
+pub mod upsert;
+pub mod write;
+
+pub use model::{Account, Details, Fact, Kind, Money, Refusal, Relationship};
+pub use rpc::Accounts;
+
+/// Collection of accounts in names.
+pub const COLLECTION: &str = "accounts";
+/// Accounts as field rules name them.
+pub const RESOURCE: &str = "contacts.account";

@@ -1,0 +1,284 @@
+//! What an account is and what can happen to it.
+
+use chrono::{DateTime, Utc};
+use rapport_kit::Fault;
+use rapport_kit::filter::fold;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::address::Address;
+use crate::contact_point::ContactPoint;
+use crate::external_id::ExternalId;
+use crate::owner::Owner;
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub(super) id: Uuid,
+    pub(super) version: i64,
+    pub(super) kind: Kind,
+    pub(super) number: String,
+    pub(super) details: Details,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) updated_at: DateTime<Utc>,
+    pub(super) deleted_at: Option<DateTime<Utc>>,
+}
+
+/// What callers can change; made by [`super::convert::parse`] only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// What people call it.
+    pub display_name: String,
+    /// What it is to us, without doubles.
+    pub relationships: Vec<Relationship>,
+    /// The company of ours that deals with it.
+    pub legal_entity: Option<Uuid>,
+    /// The account it is part of.
+    pub parent: Option<Uuid>,
+    /// Line of business.
+    pub sector: String,
+    /// What is read with the record only.
+    pub profile: Profile,
+    /// Who is responsible.
+    pub owner: Owner,
+    /// What other systems call it.
+    pub external_ids: Vec<ExternalId>,
+    /// Labels.
+    pub tags: Vec<String>,
+}
+
+/// What is read with the record only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Web site.
+    pub website: String,
+    /// How many people work there.
+    pub employee_count: Option<i32>,
+    /// Turnover of a year.
+    pub annual_revenue: Option<Money>,
+    /// Year it was founded.
+    pub founded_year: Option<i32>,
+    /// Ways to reach it as a whole.
+    pub contact_points: Vec<ContactPoint>,
+    /// Postal addresses.
+    pub addresses: Vec<Address>,
+}
+
+/// An amount of at least 0 with at most 4 decimals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Money {
+    /// ISO 4217.
+    pub currency: String,
+    /// Whole units.
+    pub units: i64,
+    /// Billionths of a unit.
+    pub nanos: i32,
+}
+
+/// What sort of party an account is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A company, authority or association.
+    Organisation,
+    /// A private customer.
+    Person,
+    /// People who live and decide together.
+    Household,
+}
+
+/// What an account is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Relationship {
+    /// Has bought.
+    Customer,
+    /// May buy.
+    Prospect,
+    /// Sells or works with us.
+    Partner,
+    /// Sells against us.
+    Competitor,
+    /// Sells to us.
+    Vendor,
+}
+
+/// What happened to an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// It came to be.
+    Created,
+    /// Some of its details are others.
+    Updated,
+    /// It went to the bin.
+    Deleted,
+    /// It came back.
+    Undeleted,
+}
+
+/// Why something cannot happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is in the bin.
+    Deleted,
+    /// It is not in the bin.
+    NotDeleted,
+    /// Its legal entity is set.
+    LegalEntityFixed,
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Deleted => Self::precondition("RECORD_DELETED", "The account is deleted; bring it back before you change it."),
+            Refusal::NotDeleted => Self::exists("RECORD_NOT_DELETED", "The account is not deleted."),
+            Refusal::LegalEntityFixed => {
+                Self::precondition("LEGAL_ENTITY_FIXED", "The account has its legal entity; it can be set once and not be changed.")
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// As it is stored.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        match self {
+            Self::Organisation => 1,
+            Self::Person => 2,
+            Self::Household => 3,
+        }
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Organisation, Self::Person, Self::Household].into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+impl Relationship {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Customer, Self::Prospect, Self::Partner, Self::Competitor, Self::Vendor];
+
+    /// As it is stored.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        match self {
+            Self::Customer => 1,
+            Self::Prospect => 2,
+            Self::Partner => 3,
+            Self::Competitor => 4,
+            Self::Vendor => 5,
+        }
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|relationship| relationship.number() == number)
+    }
+}
+
+impl Account {
+    /// A new account; its number is given when it is written.
+    #[must_use]
+    pub fn create(id: Uuid, kind: Kind, details: Details, now: DateTime<Utc>) -> (Self, Fact) {
+        (Self { id, version: 1, kind, number: String::new(), details, created_at: now, updated_at: now, deleted_at: None }, Fact::Created)
+    }
+
+    /// Gives the number that a new account keeps for good.
+    #[must_use]
+    pub fn numbered(mut self, number: String) -> Self {
+        if self.number.is_empty() {
+            self.number = number;
+        }
+        self
+    }
+
+    /// Takes new details; nothing happens if they are the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Deleted`], [`Refusal::LegalEntityFixed`].
+    pub fn change(&mut self, details: Details, now: DateTime<Utc>) -> Result<Option<Fact>, Refusal> {
+        if self.deleted_at.is_some() {
+            return Err(Refusal::Deleted);
+        }
+        if self.details == details {
+            return Ok(None);
+        }
+        if self.details.legal_entity.is_some() && self.details.legal_entity != details.legal_entity {
+            return Err(Refusal::LegalEntityFixed);
+        }
+        self.details = details;
+        Ok(Some(self.advance(Fact::Updated, now)))
+    }
+
+    /// Goes to the bin; nothing happens if it is there.
+    pub fn delete(&mut self, now: DateTime<Utc>) -> Option<Fact> {
+        if self.deleted_at.is_some() {
+            return None;
+        }
+        self.deleted_at = Some(now);
+        Some(self.advance(Fact::Deleted, now))
+    }
+
+    /// Comes back from the bin.
+    ///
+    /// # Errors
+    /// [`Refusal::NotDeleted`].
+    pub fn undelete(&mut self, now: DateTime<Utc>) -> Result<Fact, Refusal> {
+        if self.deleted_at.take().is_none() {
+            return Err(Refusal::NotDeleted);
+        }
+        Ok(self.advance(Fact::Undeleted, now))
+    }
+
+    fn advance(&mut self, fact: Fact, now: DateTime<Utc>) -> Fact {
+        self.version += 1;
+        self.updated_at = now;
+        fact
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// What sort of party it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What callers can change.
+    #[must_use]
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// Whether it is in the bin.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
+    /// Such as `accounts/{uuid}`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        rapport_kit::name::format(super::COLLECTION, self.id)
+    }
+}
+
+impl Details {
+    /// The name as it is sorted and searched.
+    #[must_use]
+    pub fn name_folded(&self) -> String {
+        fold(&self.display_name)
+    }
+}

@@ -1,0 +1,203 @@
+//! The account service: parse, read, decide, write once, answer.
+
+use std::collections::HashMap;
+
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::account_service_server::AccountService;
+use rapport_kit::{Ctx, Db, Fault, clock, journal, name};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::surroundings::Surroundings;
+use super::write::{self, Decided};
+use super::{Account, COLLECTION, RESOURCE, convert, list, sql, upsert};
+use crate::{convert as parts, external_id, limits, replay, update};
+
+const READ: &str = "contacts.account.read";
+
+/// Serves accounts.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    db: Db,
+}
+
+/// A change of one account.
+enum Change {
+    Update { sent: Box<pb::Account>, paths: Vec<&'static str> },
+    Delete,
+    Undelete,
+}
+
+#[tonic::async_trait]
+impl AccountService for Accounts {
+    async fn get_account(&self, request: Request<pb::GetAccountRequest>) -> Result<Response<pb::Account>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let id = name::parse(COLLECTION, &request.name, "name")?;
+        let time = parts::as_of(request.as_of, ctx.now())?;
+        let account = self.visible(&ctx, id).await?;
+        let Some(time) = time else { return Ok(shown(&ctx, convert::to_proto(&account))) };
+        let (_, then) = journal::as_of(&self.db, &ctx, id, time).await?.ok_or_else(|| Fault::not_found(&request.name))?;
+        Ok(shown(&ctx, then))
+    }
+
+    async fn batch_get_accounts(&self, request: Request<pb::BatchGetAccountsRequest>) -> Result<Response<pb::BatchGetAccountsResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let names = request.into_inner().names;
+        let ids = crate::batch::ids(COLLECTION, &names)?;
+        let found = sql::get_many(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &ids).await?;
+        let mut found: HashMap<Uuid, Account> = found.into_iter().map(|account| (account.id(), account)).collect();
+        let mut answer = pb::BatchGetAccountsResponse::default();
+        for id in ids {
+            match found.remove(&id) {
+                Some(account) => answer.accounts.push(shown(&ctx, convert::to_proto(&account)).into_inner()),
+                None => answer.missing_names.push(name::format(COLLECTION, id)),
+            }
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn list_accounts(&self, request: Request<pb::ListAccountsRequest>) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        Ok(Response::new(list::list(&self.db, &ctx, request.get_ref()).await?))
+    }
+
+    async fn lookup_account(&self, request: Request<pb::LookupAccountRequest>) -> Result<Response<pb::Account>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let pair = external_id::parse_pair(request.system, request.id)?;
+        // Who does not see the ids may not learn of them by trying.
+        ctx.fields(RESOURCE).require_readable("external_ids")?;
+        let account = sql::lookup(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &pair).await?;
+        let account = account.ok_or_else(|| Fault::not_found(format!("account that {} calls {}", pair.system, pair.id)))?;
+        Ok(shown(&ctx, convert::to_proto(&account)))
+    }
+
+    async fn create_account(&self, request: Request<pb::CreateAccountRequest>) -> Result<Response<pb::Account>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let done = self.create(&ctx, request.into_inner()).await;
+        self.answer(&ctx, done).await
+    }
+
+    async fn update_account(&self, request: Request<pb::UpdateAccountRequest>) -> Result<Response<pb::Account>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let sent = request.account.ok_or_else(|| Fault::invalid("account", "is required"))?;
+        let id = name::parse(COLLECTION, &sent.name, "account.name")?;
+        let paths = update::paths(request.update_mask, |path| convert::is_populated(&sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
+        let etag = sent.etag.clone();
+        let done = self.write(&ctx, id, &etag, &Change::Update { sent: Box::new(sent), paths }).await;
+        self.answer(&ctx, done).await
+    }
+
+    async fn batch_upsert_accounts(
+        &self,
+        request: Request<pb::BatchUpsertAccountsRequest>,
+    ) -> Result<Response<pb::BatchUpsertAccountsResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        Ok(Response::new(upsert::upsert(&self.db, &ctx, request.into_inner()).await?))
+    }
+
+    async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::Account>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let id = name::parse(COLLECTION, &request.name, "name")?;
+        let done = self.write(&ctx, id, &request.etag, &Change::Delete).await;
+        self.answer(&ctx, done).await
+    }
+
+    async fn undelete_account(&self, request: Request<pb::UndeleteAccountRequest>) -> Result<Response<pb::Account>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let id = name::parse(COLLECTION, &request.name, "name")?;
+        let done = self.write(&ctx, id, &request.etag, &Change::Undelete).await;
+        self.answer(&ctx, done).await
+    }
+}
+
+impl Accounts {
+    /// Accounts in `db`.
+    #[must_use]
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    async fn create(&self, ctx: &Ctx, request: pb::CreateAccountRequest) -> Result<pb::Account, Fault> {
+        let sent = request.account.ok_or_else(|| Fault::invalid("account", "is required"))?;
+        let surroundings = Surroundings::read(&self.db, ctx, std::slice::from_ref(&sent)).await?;
+        let kind = convert::kind(&sent);
+        let details = surroundings.new_details(ctx, sent)?;
+        let mut created = Decided::created(Account::create(clock::new_id(), kind, details, ctx.now()));
+        write::write(&self.db, ctx, &mut [&mut created]).await?;
+        Ok(convert::to_proto(&created.account))
+    }
+
+    /// One change of one account: read, decide, write; again if others changed it meanwhile.
+    async fn write(&self, ctx: &Ctx, id: Uuid, etag: &str, change: &Change) -> Result<pb::Account, Fault> {
+        for _ in 0..limits::ATTEMPTS {
+            let account = self.changeable(ctx, id).await?;
+            if matches!(change, Change::Delete) && account.is_deleted() {
+                return Ok(convert::to_proto(&account));
+            }
+            parts::require_etag(etag, account.version(), &account.name())?;
+            let Some(mut decided) = self.decide(ctx, &account, change).await? else { return Ok(convert::to_proto(&account)) };
+            if write::write(&self.db, ctx, &mut [&mut decided]).await? {
+                return Ok(convert::to_proto(&decided.account));
+            }
+            if !etag.is_empty() {
+                return Err(Fault::etag_mismatch(account.name()));
+            }
+        }
+        Err(Fault::contended())
+    }
+
+    async fn decide(&self, ctx: &Ctx, before: &Account, change: &Change) -> Result<Option<Decided>, Fault> {
+        let mut account = before.clone();
+        let fact = match change {
+            Change::Update { sent, paths } => {
+                let merged = convert::merge(before, sent, paths);
+                let surroundings = Surroundings::read(&self.db, ctx, std::slice::from_ref(&merged)).await?;
+                let details = surroundings.details(ctx, merged, Some(before.details()))?;
+                account.change(details, ctx.now())?
+            }
+            Change::Delete => account.delete(ctx.now()),
+            Change::Undelete => Some(account.undelete(ctx.now())?),
+        };
+        Ok(fact.map(|fact| Decided::changed(before, account, fact)))
+    }
+
+    async fn visible(&self, ctx: &Ctx, id: Uuid) -> Result<Account, Fault> {
+        let found = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope(), id).await?;
+        found.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))
+    }
+
+    /// The account, if the caller may do to it what the method does.
+    async fn changeable(&self, ctx: &Ctx, id: Uuid) -> Result<Account, Fault> {
+        let mut conn = self.db.for_tenant(ctx).await?;
+        if let Some(account) = sql::get(&mut conn, ctx, &ctx.scope(), id).await? {
+            return Ok(account);
+        }
+        let name = name::format(COLLECTION, id);
+        match sql::get(&mut conn, ctx, &ctx.scope_of(READ), id).await? {
+            Some(_) => Err(crate::batch::read_only(&name)),
+            None => Err(Fault::not_found(name)),
+        }
+    }
+
+    /// What was done, or the answer of the earlier request with the same key, as the caller may see it today.
+    async fn answer(&self, ctx: &Ctx, done: Result<pb::Account, Fault>) -> Result<Response<pb::Account>, Status> {
+        let refusal = match done {
+            Ok(account) => return Ok(shown(ctx, account)),
+            Err(refusal) => refusal,
+        };
+        let (id, snapshot) = replay::earlier(&self.db, ctx, refusal).await?;
+        let visible = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
+        visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
+        Ok(shown(ctx, snapshot))
+    }
+}
+
+fn shown(ctx: &Ctx, mut account: pb::Account) -> Response<pb::Account> {
+    convert::hide(&mut account, ctx.fields(RESOURCE));
+    Response::new(account)
+}

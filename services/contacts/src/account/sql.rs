@@ -1,0 +1,244 @@
+//! Every statement about accounts.
+
+use chrono::{DateTime, Utc};
+use rapport_kit::access::{Scope, Table};
+use rapport_kit::db::Conn;
+use rapport_kit::journal::Entry;
+use rapport_kit::{Ctx, Fault};
+use sqlx::types::Json;
+use sqlx::{Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::model::Profile;
+use super::{Account, COLLECTION, Details, Kind, Relationship};
+use crate::contact_point;
+use crate::external_id::{self, ExternalId};
+use crate::owner::{self, Owner};
+
+/// The columns of [`Row`], of `accounts c`.
+pub const COLUMNS: &str = "c.id, c.version, c.owner_kind, c.owner_id, c.kind, c.display_name, c.number, c.relationships, c.legal_entity_id, \
+    c.parent_id, c.sector, c.profile, c.external_ids, c.tags, c.created_at, c.updated_at, c.deleted_at";
+/// Where access looks.
+pub const TABLE: Table = Table { tenant: "c.tenant_id", id: "c.id", owner: "c.owner_id" };
+
+/// A row of accounts.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Row {
+    id: Uuid,
+    version: i64,
+    owner_kind: i16,
+    owner_id: Uuid,
+    kind: i16,
+    display_name: String,
+    number: String,
+    relationships: Vec<i16>,
+    legal_entity_id: Option<Uuid>,
+    parent_id: Option<Uuid>,
+    sector: String,
+    profile: Json<Profile>,
+    external_ids: Json<Vec<ExternalId>>,
+    tags: Vec<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = Fault;
+
+    fn try_from(row: Row) -> Result<Self, Fault> {
+        let owner = owner::Kind::from_number(row.owner_kind).ok_or_else(|| Fault::internal("a stored owner is of no known kind"))?;
+        let kind = Kind::from_number(row.kind).ok_or_else(|| Fault::internal("a stored account is of no known kind"))?;
+        let details = Details {
+            display_name: row.display_name,
+            relationships: row.relationships.into_iter().filter_map(Relationship::from_number).collect(),
+            legal_entity: row.legal_entity_id,
+            parent: row.parent_id,
+            sector: row.sector,
+            profile: row.profile.0,
+            owner: Owner { kind: owner, id: row.owner_id },
+            external_ids: row.external_ids.0,
+            tags: row.tags,
+        };
+        Ok(Self {
+            id: row.id,
+            version: row.version,
+            kind,
+            number: row.number,
+            details,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            deleted_at: row.deleted_at,
+        })
+    }
+}
+
+/// `select … from accounts c where …` for the caller's tenant.
+#[must_use]
+pub fn select(ctx: &Ctx) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(format!("select {COLUMNS} from accounts c where c.tenant_id = "));
+    query.push_bind(ctx.tenant());
+    query
+}
+
+/// The account, if it is in `scope`; deleted ones too.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<Account>, Fault> {
+    let mut query = select(ctx);
+    query.push(" and c.id = ").push_bind(id);
+    scope.push(&mut query, TABLE);
+    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Account::try_from).transpose()
+}
+
+/// Those of `ids` that are in `scope`, in no order.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get_many(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Account>, Fault> {
+    let mut query = select(ctx);
+    query.push(" and c.id = any(").push_bind(ids.to_vec()).push(")");
+    scope.push(&mut query, TABLE);
+    query.build_query_as::<Row>().fetch_all(conn).await?.into_iter().map(Account::try_from).collect()
+}
+
+/// The live account that another system calls so, if it is in `scope`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId) -> Result<Option<Account>, Fault> {
+    let mut query = select(ctx);
+    query
+        .push(" and c.id = (select e.record_id from external_ids e where e.live and e.tenant_id = ")
+        .push_bind(ctx.tenant())
+        .push(" and e.collection = ")
+        .push_bind(COLLECTION)
+        .push(" and e.system = ")
+        .push_bind(pair.system.clone())
+        .push(" and e.external_id = ")
+        .push_bind(pair.id.clone())
+        .push(")");
+    scope.push(&mut query, TABLE);
+    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Account::try_from).transpose()
+}
+
+/// Writes a new account with its look-up rows and its journal entry.
+///
+/// # Errors
+/// Those of [`refusal`]; what the database answers.
+pub async fn insert(conn: &mut Conn, ctx: &Ctx, account: &Account, entry: Entry) -> Result<(), Fault> {
+    let details = account.details();
+    let keys = Keys::of(account);
+    sqlx::query!(
+        "with w as (
+           insert into accounts (tenant_id, id, version, owner_kind, owner_id, display_name, name_folded, relationships,
+             legal_entity_id, parent_id, sector, profile, external_ids, tags, kind, number, created_at, updated_at)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+           returning tenant_id, id
+         )
+         select kit.record($19), keep_keys(w.tenant_id, 'accounts', w.id, true, $20, $21, $22, $23, $14) from w",
+        ctx.tenant(),
+        account.id,
+        account.version,
+        details.owner.kind.number(),
+        details.owner.id,
+        details.display_name,
+        details.name_folded(),
+        &relationships(details),
+        details.legal_entity,
+        details.parent,
+        details.sector,
+        Json(&details.profile) as _,
+        Json(&details.external_ids) as _,
+        &details.tags,
+        account.kind.number(),
+        account.number,
+        account.created_at,
+        account.updated_at,
+        entry as _,
+        &keys.point_kinds,
+        &keys.points,
+        &keys.systems,
+        &keys.ids,
+    )
+    .fetch_one(conn)
+    .await
+    .map_err(refusal)?;
+    Ok(())
+}
+
+/// Writes a changed account with its look-up rows and its journal entry; false if somebody else changed it
+/// since it was read.
+///
+/// # Errors
+/// Those of [`refusal`]; what the database answers.
+pub async fn update(conn: &mut Conn, ctx: &Ctx, account: &Account, entry: Entry) -> Result<bool, Fault> {
+    let details = account.details();
+    let keys = Keys::of(account);
+    let written = sqlx::query!(
+        "with w as (
+           update accounts set version = $3::bigint, owner_kind = $4, owner_id = $5, display_name = $6, name_folded = $7, relationships = $8,
+             legal_entity_id = $9, parent_id = $10, sector = $11, profile = $12, external_ids = $13, tags = $14,
+             updated_at = $15, deleted_at = $16
+           where tenant_id = $1 and id = $2 and version = $3::bigint - 1
+           returning tenant_id, id, deleted_at is null as live
+         )
+         select kit.record($17), keep_keys(w.tenant_id, 'accounts', w.id, w.live, $18, $19, $20, $21, $14) from w",
+        ctx.tenant(),
+        account.id,
+        account.version,
+        details.owner.kind.number(),
+        details.owner.id,
+        details.display_name,
+        details.name_folded(),
+        &relationships(details),
+        details.legal_entity,
+        details.parent,
+        details.sector,
+        Json(&details.profile) as _,
+        Json(&details.external_ids) as _,
+        &details.tags,
+        account.updated_at,
+        account.deleted_at,
+        entry as _,
+        &keys.point_kinds,
+        &keys.points,
+        &keys.systems,
+        &keys.ids,
+    )
+    .fetch_optional(conn)
+    .await
+    .map_err(refusal)?;
+    Ok(written.is_some())
+}
+
+/// The contract's word for a constraint that a write violated.
+fn refusal(error: sqlx::Error) -> Fault {
+    let fault = Fault::from(error);
+    match fault.constraint() {
+        Some("external_id_taken") => external_id::taken("account.external_ids"),
+        _ => fault,
+    }
+}
+
+/// What the look-up tables hold of an account.
+struct Keys {
+    point_kinds: Vec<i16>,
+    points: Vec<String>,
+    systems: Vec<String>,
+    ids: Vec<String>,
+}
+
+impl Keys {
+    fn of(account: &Account) -> Self {
+        let details = account.details();
+        let (point_kinds, points) = contact_point::keys(&details.profile.contact_points);
+        let (systems, ids) = details.external_ids.iter().map(|id| (id.system.clone(), id.id.clone())).unzip();
+        Self { point_kinds, points, systems, ids }
+    }
+}
+
+fn relationships(details: &Details) -> Vec<i16> {
+    details.relationships.iter().map(|relationship| relationship.number()).collect()
+}

@@ -1,0 +1,179 @@
+//! Batches that create or change accounts: match, decide, write all in one transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::upsert_account_result::{Outcome, Result as Outcomes};
+use rapport_kit::{Ctx, Db, Fault, clock, journal, name};
+use uuid::Uuid;
+
+use super::surroundings::Surroundings;
+use super::write::{self, Decided};
+use super::{Account, COLLECTION, Fact, RESOURCE, convert, sql};
+use crate::batch::{self, Reference, Target};
+use crate::{convert as parts, external_id, limits, update};
+
+const READ: &str = "contacts.account.read";
+const CREATE: &str = "contacts.account.create";
+
+/// What is to become of an entry.
+enum Plan {
+    Write(Box<Decided>),
+    Keep(Box<Account>),
+    Refuse(Fault),
+}
+
+/// Creates or changes the accounts of a batch.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE, IDEMPOTENCY_KEY_REUSED); ABORTED (CONTENDED); what the
+/// database answers. Errors of entries are in the answer.
+pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertAccountsRequest) -> Result<pb::BatchUpsertAccountsResponse, Fault> {
+    if request.accounts.is_empty() {
+        return Err(Fault::invalid("accounts", "is required"));
+    }
+    batch::require_size(request.accounts.len(), limits::BATCH_UPSERT)?;
+    for _ in 0..limits::ATTEMPTS {
+        // Asked first: entries written by the earlier request would look unchanged to this one.
+        let earlier = batch::earlier(db, ctx).await?;
+        let plans = plan(db, ctx, &request.accounts).await?;
+        let mut plans = if request.atomic && earlier.is_none() { all_or_none(plans) } else { plans };
+        if let Some(written) = earlier {
+            return replayed(db, ctx, plans, &written).await;
+        }
+        if write_all(db, ctx, &mut plans).await? {
+            return Ok(answer(ctx, plans));
+        }
+    }
+    Err(Fault::contended())
+}
+
+async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Account]) -> Result<Vec<Plan>, Fault> {
+    let entries: Vec<Reference<'_>> = sent.iter().map(|sent| Reference { name: &sent.name, external_ids: &sent.external_ids }).collect();
+    let targets = batch::targets(db, ctx, COLLECTION, &entries).await?;
+    let ids: Vec<Uuid> = targets.iter().flatten().filter_map(|target| target.id()).collect();
+    let mut conn = db.for_tenant(ctx).await?;
+    let changeable = by_id(sql::get_many(&mut conn, ctx, &ctx.scope(), &ids).await?);
+    let readable = by_id(sql::get_many(&mut conn, ctx, &ctx.scope_of(READ), &ids).await?);
+    drop(conn);
+    // A telephone number is read in the country of the legal entity, which may be the stored one.
+    let merged: Vec<pb::Account> = sent
+        .iter()
+        .zip(&targets)
+        .map(|(sent, target)| {
+            let before = target.as_ref().ok().and_then(|target| changeable.get(&target.id()?));
+            before.map_or_else(|| sent.clone(), |before| convert::merge(before, sent, &populated(sent)))
+        })
+        .collect();
+    let surroundings = Surroundings::read(db, ctx, &merged).await?;
+    let mut seen = HashSet::new();
+    let mut plans = Vec::with_capacity(sent.len());
+    for (sent, target) in sent.iter().zip(targets) {
+        let plan = match target {
+            Err(fault) => Err(fault),
+            Ok(Target::New) => create(ctx, &surroundings, sent),
+            Ok(Target::Named(id) | Target::Matched(id)) if !seen.insert(id) => Err(batch::repeated()),
+            Ok(Target::Named(id) | Target::Matched(id)) if let Some(account) = changeable.get(&id) => change(ctx, &surroundings, sent, account),
+            Ok(Target::Named(id) | Target::Matched(id)) if readable.contains_key(&id) => Err(batch::read_only(&name::format(COLLECTION, id))),
+            Ok(Target::Named(id)) => Err(Fault::not_found(name::format(COLLECTION, id))),
+            Ok(Target::Matched(_)) => Err(external_id::taken("external_ids")),
+        };
+        plans.push(plan.unwrap_or_else(Plan::Refuse));
+    }
+    Ok(plans)
+}
+
+fn create(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Account) -> Result<Plan, Fault> {
+    batch::require_create(ctx, CREATE)?;
+    let details = surroundings.new_details(ctx, sent.clone())?;
+    let created = Account::create(clock::new_id(), convert::kind(sent), details, ctx.now());
+    Ok(Plan::Write(Box::new(Decided::created(created))))
+}
+
+fn change(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Account, before: &Account) -> Result<Plan, Fault> {
+    parts::require_etag(&sent.etag, before.version(), &before.name())?;
+    let paths = update::paths(None, |path| convert::is_populated(sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
+    let details = surroundings.details(ctx, convert::merge(before, sent, &paths), Some(before.details()))?;
+    let mut account = before.clone();
+    Ok(match account.change(details, ctx.now())? {
+        Some(fact) => Plan::Write(Box::new(Decided::changed(before, account, fact))),
+        None => Plan::Keep(Box::new(account)),
+    })
+}
+
+fn populated(sent: &pb::Account) -> Vec<&'static str> {
+    convert::PATHS.iter().copied().filter(|path| convert::is_populated(sent, path)).collect()
+}
+
+/// After one refusal, no entry is written.
+fn all_or_none(plans: Vec<Plan>) -> Vec<Plan> {
+    if !plans.iter().any(|plan| matches!(plan, Plan::Refuse(_))) {
+        return plans;
+    }
+    plans.into_iter().map(|plan| if matches!(plan, Plan::Write(..)) { Plan::Refuse(batch::abandoned()) } else { plan }).collect()
+}
+
+/// Writes what is to be written; false if others changed one of the records, or took an external id or the
+/// idempotency key, since the plan was made: nothing is written then. A place in the tree that is refused is
+/// refused to the whole batch, because it shows only under the tree's lock.
+async fn write_all(db: &Db, ctx: &Ctx, plans: &mut [Plan]) -> Result<bool, Fault> {
+    let mut changes: Vec<&mut Decided> =
+        plans.iter_mut().filter_map(|plan| if let Plan::Write(decided) = plan { Some(decided.as_mut()) } else { None }).collect();
+    if changes.is_empty() {
+        return Ok(true);
+    }
+    // In one order for all batches, so that two never wait for each other.
+    changes.sort_unstable_by_key(|change| (change.account.details().legal_entity, change.account.id()));
+    match write::write(db, ctx, &mut changes).await {
+        Err(fault) if batch::is_stale(&fault) => Ok(false),
+        done => done,
+    }
+}
+
+fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertAccountsResponse {
+    let results = plans.into_iter().enumerate().map(|(index, plan)| match plan {
+        Plan::Write(done) if done.fact == Fact::Created => result(ctx, index, Outcome::Created, convert::to_proto(&done.account)),
+        Plan::Write(done) => result(ctx, index, Outcome::Updated, convert::to_proto(&done.account)),
+        Plan::Keep(account) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&account)),
+        Plan::Refuse(fault) => failed(index, fault),
+    });
+    pb::BatchUpsertAccountsResponse { results: results.collect() }
+}
+
+/// The answer of the earlier request: what it wrote as it wrote it, the others as they are now.
+async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, written: &[(Uuid, i64)]) -> Result<pb::BatchUpsertAccountsResponse, Fault> {
+    let snapshots: Vec<pb::Account> = journal::snapshots(db, ctx, written).await?;
+    let mut written: HashMap<Uuid, (i64, pb::Account)> =
+        written.iter().zip(snapshots).map(|((id, version), snapshot)| (*id, (*version, snapshot))).collect();
+    let results = plans.into_iter().enumerate().map(|(index, plan)| {
+        let (account, changes) = match plan {
+            Plan::Write(decided) => (decided.account, true),
+            Plan::Keep(account) => (*account, false),
+            Plan::Refuse(fault) => return failed(index, fault),
+        };
+        match (written.remove(&account.id()), changes) {
+            (Some((1, snapshot)), _) => result(ctx, index, Outcome::Created, snapshot),
+            (Some((_, snapshot)), _) => result(ctx, index, Outcome::Updated, snapshot),
+            (None, false) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&account)),
+            (None, true) => failed(index, Fault::contended()),
+        }
+    });
+    Ok(pb::BatchUpsertAccountsResponse { results: results.collect() })
+}
+
+fn result(ctx: &Ctx, index: usize, outcome: Outcome, mut account: pb::Account) -> pb::UpsertAccountResult {
+    convert::hide(&mut account, ctx.fields(RESOURCE));
+    pb::UpsertAccountResult { index: position(index), outcome: outcome.into(), result: Some(Outcomes::Account(account)) }
+}
+
+fn failed(index: usize, fault: Fault) -> pb::UpsertAccountResult {
+    pb::UpsertAccountResult { index: position(index), outcome: Outcome::Failed.into(), result: Some(Outcomes::Error(batch::status(fault))) }
+}
+
+fn position(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+fn by_id(accounts: Vec<Account>) -> HashMap<Uuid, Account> {
+    accounts.into_iter().map(|account| (account.id(), account)).collect()
+}

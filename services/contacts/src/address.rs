@@ -1,0 +1,48 @@
+//! Postal addresses and what they are for.
+
+use serde::{Deserialize, Serialize};
+
+/// A postal address of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// What it is for.
+    pub kind: Kind,
+    /// Country, ISO 3166-1 alpha-2.
+    pub region: String,
+    /// Language it is written in; empty if unknown.
+    pub language: String,
+    /// Postal code.
+    pub postal_code: String,
+    /// Such as `CEDEX`.
+    pub sorting_code: String,
+    /// State or province.
+    pub administrative_area: String,
+    /// City.
+    pub locality: String,
+    /// Part of the city.
+    pub sublocality: String,
+    /// Street and what else stands below the city.
+    pub lines: Vec<String>,
+    /// Who receives there.
+    pub recipients: Vec<String>,
+    /// Organisation at the address.
+    pub organization: String,
+    /// The one to use among those of its kind.
+    pub primary: bool,
+}
+
+/// What an address is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Invoices.
+    Billing,
+    /// Goods.
+    Shipping,
+    /// Work.
+    Work,
+    /// Home.
+    Home,
+    /// Anything else.
+    Other,
+}

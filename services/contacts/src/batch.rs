@@ -1,0 +1,191 @@
+//! What batch methods of both resources share: names of a batch read, and which record each entry of a batch
+//! write is about.
+
+use std::collections::{HashMap, HashSet};
+
+use prost::Message;
+use rapport_kit::access::Levels;
+use rapport_kit::journal::Earlier;
+use rapport_kit::{Ctx, Db, Fault, name};
+use rapport_proto::common::v1::ExternalId;
+use rapport_proto::google_rpc as rpc;
+use uuid::Uuid;
+
+use crate::{external_id, limits};
+
+/// The ids of a batch read, each once, in the order of the request.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE).
+pub fn ids(collection: &str, names: &[String]) -> Result<Vec<Uuid>, Fault> {
+    if names.is_empty() {
+        return Err(Fault::invalid("names", "is required"));
+    }
+    require_size(names.len(), limits::BATCH_GET)?;
+    let mut seen = HashSet::with_capacity(names.len());
+    let mut ids = Vec::with_capacity(names.len());
+    for (index, text) in names.iter().enumerate() {
+        let id = name::parse(collection, text, &format!("names[{index}]"))?;
+        if seen.insert(id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// Refuses a batch that is too large.
+///
+/// # Errors
+/// INVALID_ARGUMENT (BATCH_TOO_LARGE).
+pub fn require_size(entries: usize, max: usize) -> Result<(), Fault> {
+    if entries <= max {
+        return Ok(());
+    }
+    Err(Fault::argument("BATCH_TOO_LARGE", format!("Send at most {max} entries at once."))
+        .with("max", max.to_string())
+        .with("entries", entries.to_string()))
+}
+
+/// How an entry of a batch write says which record it is about.
+#[derive(Debug)]
+pub struct Reference<'a> {
+    /// `name` of the entry; may be empty.
+    pub name: &'a str,
+    /// External ids of the entry.
+    pub external_ids: &'a [ExternalId],
+}
+
+/// The record that an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// None yet.
+    New,
+    /// The one it names.
+    Named(Uuid),
+    /// The one that has one of its external ids.
+    Matched(Uuid),
+}
+
+impl Target {
+    /// Id of the record, if there is one.
+    #[must_use]
+    pub fn id(self) -> Option<Uuid> {
+        match self {
+            Self::New => None,
+            Self::Named(id) | Self::Matched(id) => Some(id),
+        }
+    }
+}
+
+/// The record of each entry, or why it has none; the records need not be visible to the caller.
+///
+/// # Errors
+/// What the database answers.
+pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, entries: &[Reference<'_>]) -> Result<Vec<Result<Target, Fault>>, Fault> {
+    let pairs = entries.iter().flat_map(|entry| entry.external_ids);
+    let (systems, ids): (Vec<String>, Vec<String>) = pairs.map(|pair| (pair.system.clone(), pair.id.clone())).unzip();
+    let rows = sqlx::query!(
+        "select e.system, e.external_id, e.record_id from external_ids e join unnest($3::text[], $4::text[]) sent(system, id)
+           on e.system = sent.system and e.external_id = sent.id
+         where e.tenant_id = $1 and e.collection = $2 and e.live",
+        ctx.tenant(),
+        collection,
+        &systems,
+        &ids
+    )
+    .fetch_all(&mut db.for_tenant(ctx).await?)
+    .await?;
+    let known: HashMap<(&str, &str), Uuid> = rows.iter().map(|row| ((row.system.as_str(), row.external_id.as_str()), row.record_id)).collect();
+    let mut taken = HashSet::new();
+    Ok(entries.iter().map(|entry| target(collection, entry, &known, &mut taken)).collect())
+}
+
+fn target<'a>(
+    collection: &str,
+    entry: &Reference<'a>,
+    known: &HashMap<(&str, &str), Uuid>,
+    taken: &mut HashSet<(&'a str, &'a str)>,
+) -> Result<Target, Fault> {
+    let pairs = || entry.external_ids.iter().map(|pair| (pair.system.as_str(), pair.id.as_str()));
+    let mut matched: Vec<Uuid> = pairs().filter_map(|pair| known.get(&pair).copied()).collect();
+    matched.sort_unstable();
+    matched.dedup();
+    let target = match (entry.name, matched.as_slice()) {
+        ("", []) if entry.external_ids.is_empty() => return Err(Fault::invalid("external_ids", "an entry needs an external id or a name")),
+        ("", []) => Target::New,
+        ("", [id]) => Target::Matched(*id),
+        ("", _) => {
+            return Err(Fault::precondition(
+                "EXTERNAL_IDS_DISAGREE",
+                "The external ids of the entry belong to several records; send an entry for each.",
+            ));
+        }
+        (name, matched) => {
+            let id = name::parse(collection, name, "name")?;
+            if matched.iter().any(|other| *other != id) {
+                return Err(external_id::taken("external_ids"));
+            }
+            Target::Named(id)
+        }
+    };
+    // Ids of new records are remembered too, so that a second entry for one is seen before it is written.
+    if pairs().any(|pair| taken.contains(&pair)) {
+        return Err(repeated());
+    }
+    taken.extend(pairs());
+    Ok(target)
+}
+
+/// The refusal of a second entry for one record.
+#[must_use]
+pub fn repeated() -> Fault {
+    Fault::argument("ENTRY_REPEATED", "An entry before this one is about the same record; send one entry for each record.")
+}
+
+/// The refusal of a change to a record that the caller may only read.
+#[must_use]
+pub fn read_only(name: &str) -> Fault {
+    Fault::denied("RECORD_READ_ONLY", format!("Your roles let you read {name}, not change it.")).with("name", name)
+}
+
+/// The refusal of a sound entry of an atomic batch.
+#[must_use]
+pub fn abandoned() -> Fault {
+    Fault::precondition("BATCH_ABANDONED", "The entry is sound, but another one of the batch is not and all or none were asked for.")
+}
+
+/// Whether a batch failed for what others did since it was planned, so that another plan may succeed.
+#[must_use]
+pub fn is_stale(fault: &Fault) -> bool {
+    matches!(fault.reason(), "EXTERNAL_ID_TAKEN" | "CONTENDED") || fault.constraint() == Some("idempotency_key")
+}
+
+/// Refuses entries that are new to a caller who may not create records.
+///
+/// # Errors
+/// PERMISSION_DENIED (PERMISSION_MISSING).
+pub fn require_create(ctx: &Ctx, permission: &'static str) -> Result<(), Fault> {
+    if ctx.scope_of(permission).levels == Levels::default() {
+        return Err(
+            Fault::denied("PERMISSION_MISSING", format!("The record is new and your roles lack {permission}.")).with("permission", permission)
+        );
+    }
+    Ok(())
+}
+
+/// Ids and versions that the earlier request with the caller's key wrote; none if there was none.
+///
+/// # Errors
+/// INVALID_ARGUMENT (IDEMPOTENCY_KEY_REUSED).
+pub async fn earlier(db: &Db, ctx: &Ctx) -> Result<Option<Vec<(Uuid, i64)>>, Fault> {
+    let earlier = Earlier::find(db, ctx).await?;
+    Ok(earlier.map(|earlier| earlier.written.into_iter().map(|(_, id, version)| (id, version)).collect()))
+}
+
+/// A refusal as the result of an entry.
+#[must_use]
+pub fn status(fault: Fault) -> rpc::Status {
+    let status = tonic::Status::from(fault);
+    // The details of a refusal are this message already, with code and text.
+    rpc::Status::decode(status.details()).unwrap_or_default()
+}

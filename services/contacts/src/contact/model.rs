@@ -1,0 +1,263 @@
+//! What a contact is and what can happen to it.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rapport_kit::Fault;
+use rapport_kit::filter::fold;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::address::Address;
+use crate::contact_point::ContactPoint;
+use crate::external_id::ExternalId;
+use crate::owner::Owner;
+
+/// A contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    pub(super) id: Uuid,
+    pub(super) version: i64,
+    pub(super) details: Details,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) updated_at: DateTime<Utc>,
+    pub(super) deleted_at: Option<DateTime<Utc>>,
+}
+
+/// What callers can change; made by [`super::convert::parse`] only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// The person.
+    pub person: Person,
+    /// The accounts the person acts for.
+    pub accounts: Vec<AccountRole>,
+    /// Who is responsible.
+    pub owner: Owner,
+    /// What other systems call the contact.
+    pub external_ids: Vec<ExternalId>,
+    /// Labels.
+    pub tags: Vec<String>,
+}
+
+/// What is known of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Given name.
+    pub given_name: String,
+    /// Family name.
+    pub family_name: String,
+    /// Middle or second names.
+    pub additional_name: String,
+    /// Such as `Dr`.
+    pub salutation: String,
+    /// BCP 47 tag.
+    pub language: String,
+    /// Date of birth.
+    pub birth_date: Option<BirthDate>,
+    /// What the person does.
+    pub job_title: String,
+    /// Ways to reach the person.
+    pub contact_points: Vec<ContactPoint>,
+    /// Postal addresses.
+    pub addresses: Vec<Address>,
+    /// Anything worth knowing.
+    pub notes: String,
+}
+
+/// A date of birth, whose year may be unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BirthDate {
+    /// The year; none if unknown.
+    pub year: Option<i32>,
+    /// 1 to 12.
+    pub month: u32,
+    /// 1 to 31.
+    pub day: u32,
+}
+
+/// What a person is to an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRole {
+    /// The account.
+    pub account: Uuid,
+    /// Whether the account is a private customer, whose one contact this is.
+    pub sole: bool,
+    /// The part the person plays.
+    pub role: String,
+    /// The account to show with the person.
+    pub primary: bool,
+    /// First day.
+    pub start: Option<NaiveDate>,
+    /// Last day.
+    pub end: Option<NaiveDate>,
+}
+
+/// What happened to a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// It came to be.
+    Created,
+    /// Some of its details are others.
+    Updated,
+    /// It went to the bin.
+    Deleted,
+    /// It came back.
+    Undeleted,
+}
+
+/// Why something cannot happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is in the bin.
+    Deleted,
+    /// It is not in the bin.
+    NotDeleted,
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Deleted => Self::precondition("RECORD_DELETED", "The contact is deleted; bring it back before you change it."),
+            Refusal::NotDeleted => Self::exists("RECORD_NOT_DELETED", "The contact is not deleted."),
+        }
+    }
+}
+
+impl Contact {
+    /// A new contact.
+    #[must_use]
+    pub fn create(id: Uuid, details: Details, now: DateTime<Utc>) -> (Self, Fact) {
+        (Self { id, version: 1, details, created_at: now, updated_at: now, deleted_at: None }, Fact::Created)
+    }
+
+    /// Takes new details; nothing happens if they are the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Deleted`].
+    pub fn change(&mut self, details: Details, now: DateTime<Utc>) -> Result<Option<Fact>, Refusal> {
+        if self.deleted_at.is_some() {
+            return Err(Refusal::Deleted);
+        }
+        if self.details == details {
+            return Ok(None);
+        }
+        self.details = details;
+        Ok(Some(self.advance(Fact::Updated, now)))
+    }
+
+    /// Goes to the bin; nothing happens if it is there.
+    pub fn delete(&mut self, now: DateTime<Utc>) -> Option<Fact> {
+        if self.deleted_at.is_some() {
+            return None;
+        }
+        self.deleted_at = Some(now);
+        Some(self.advance(Fact::Deleted, now))
+    }
+
+    /// Comes back from the bin.
+    ///
+    /// # Errors
+    /// [`Refusal::NotDeleted`].
+    pub fn undelete(&mut self, now: DateTime<Utc>) -> Result<Fact, Refusal> {
+        if self.deleted_at.take().is_none() {
+            return Err(Refusal::NotDeleted);
+        }
+        Ok(self.advance(Fact::Undeleted, now))
+    }
+
+    fn advance(&mut self, fact: Fact, now: DateTime<Utc>) -> Fact {
+        self.version += 1;
+        self.updated_at = now;
+        fact
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Its version; the one before a change is one less.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// What callers can change.
+    #[must_use]
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// Whether it is in the bin.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
+    /// Such as `contacts/{uuid}`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        rapport_kit::name::format(super::COLLECTION, self.id)
+    }
+}
+
+impl Details {
+    /// Private customers whose one contact this is, and that are not among those of `next`.
+    #[must_use]
+    pub fn leaves(&self, next: &[AccountRole]) -> Vec<Uuid> {
+        let stays = |id: Uuid| next.iter().any(|role| role.account == id);
+        self.accounts.iter().filter(|role| role.sole && !stays(role.account)).map(|role| role.account).collect()
+    }
+}
+
+impl Person {
+    /// The family name as it is sorted and searched.
+    #[must_use]
+    pub fn family_folded(&self) -> String {
+        fold(&self.family_name)
+    }
+
+    /// The given name as it is sorted and searched.
+    #[must_use]
+    pub fn given_folded(&self) -> String {
+        fold(&self.given_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rapport_kit::clock;
+
+    use super::super::convert::tests::details;
+    use super::*;
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Change(bool),
+        Delete,
+        Undelete,
+    }
+
+    proptest! {
+        #[test]
+        fn the_version_counts_what_happened_and_nothing_else(
+            steps in prop::collection::vec(prop::sample::select(vec![Step::Change(true), Step::Change(false), Step::Delete, Step::Undelete]), 0..20),
+        ) {
+            let now = clock::now();
+            let (mut contact, _) = Contact::create(clock::new_id(), details("Ada"), now);
+            let mut facts = 1;
+            for step in steps {
+                let (was_deleted, before) = (contact.is_deleted(), contact.clone());
+                let happened = match step {
+                    Step::Change(other) => contact.change(details(if other { "Ada" } else { "Grace" }), now).unwrap_or(None).is_some(),
+                    Step::Delete => contact.delete(now).is_some(),
+                    Step::Undelete => contact.undelete(now).is_ok(),
+                };
+                facts += i64::from(happened);
+                prop_assert_eq!(contact.version(), facts);
+                prop_assert!(happened || contact == before);
+                prop_assert!(!(was_deleted && matches!(step, Step::Change(_)) && happened));
+            }
+        }
+    }
+}

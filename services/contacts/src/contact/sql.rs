@@ -1,0 +1,240 @@
+//! Every statement about contacts.
+
+use chrono::{DateTime, Utc};
+use rapport_kit::access::{Scope, Table};
+use rapport_kit::db::Conn;
+use rapport_kit::journal::Entry;
+use rapport_kit::{Ctx, Fault};
+use sqlx::types::Json;
+use sqlx::{Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::{AccountRole, COLLECTION, Contact, Details, Person};
+use crate::contact_point;
+use crate::external_id::{self, ExternalId};
+use crate::owner::{self, Owner};
+
+/// The columns of [`Row`], of `contacts c`.
+pub const COLUMNS: &str = "c.id, c.version, c.owner_kind, c.owner_id, c.person, c.account_roles, c.external_ids, c.tags, \
+    c.created_at, c.updated_at, c.deleted_at";
+/// Where access looks.
+pub const TABLE: Table = Table { tenant: "c.tenant_id", id: "c.id", owner: "c.owner_id" };
+
+/// A row of contacts.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Row {
+    id: Uuid,
+    version: i64,
+    owner_kind: i16,
+    owner_id: Uuid,
+    person: Json<Person>,
+    account_roles: Json<Vec<AccountRole>>,
+    external_ids: Json<Vec<ExternalId>>,
+    tags: Vec<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for Contact {
+    type Error = Fault;
+
+    fn try_from(row: Row) -> Result<Self, Fault> {
+        let kind = owner::Kind::from_number(row.owner_kind).ok_or_else(|| Fault::internal("a stored owner is of no known kind"))?;
+        let details = Details {
+            person: row.person.0,
+            accounts: row.account_roles.0,
+            owner: Owner { kind, id: row.owner_id },
+            external_ids: row.external_ids.0,
+            tags: row.tags,
+        };
+        Ok(Self { id: row.id, version: row.version, details, created_at: row.created_at, updated_at: row.updated_at, deleted_at: row.deleted_at })
+    }
+}
+
+/// `select … from contacts c where …` for the caller's tenant.
+#[must_use]
+pub fn select(ctx: &Ctx) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(format!("select {COLUMNS} from contacts c where c.tenant_id = "));
+    query.push_bind(ctx.tenant());
+    query
+}
+
+/// The contact, if it is in `scope`; deleted ones too.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<Contact>, Fault> {
+    let mut query = select(ctx);
+    query.push(" and c.id = ").push_bind(id);
+    scope.push(&mut query, TABLE);
+    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Contact::try_from).transpose()
+}
+
+/// Those of `ids` that are in `scope`, in no order.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get_many(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -> Result<Vec<Contact>, Fault> {
+    let mut query = select(ctx);
+    query.push(" and c.id = any(").push_bind(ids.to_vec()).push(")");
+    scope.push(&mut query, TABLE);
+    query.build_query_as::<Row>().fetch_all(conn).await?.into_iter().map(Contact::try_from).collect()
+}
+
+/// The live contact that another system calls so, if it is in `scope`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId) -> Result<Option<Contact>, Fault> {
+    let mut query = select(ctx);
+    query
+        .push(" and c.id = (select e.record_id from external_ids e where e.live and e.tenant_id = ")
+        .push_bind(ctx.tenant())
+        .push(" and e.collection = ")
+        .push_bind(COLLECTION)
+        .push(" and e.system = ")
+        .push_bind(pair.system.clone())
+        .push(" and e.external_id = ")
+        .push_bind(pair.id.clone())
+        .push(")");
+    scope.push(&mut query, TABLE);
+    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Contact::try_from).transpose()
+}
+
+/// Private customers among `accounts` that are live.
+///
+/// # Errors
+/// What the database answers.
+pub async fn live_accounts(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<Vec<Uuid>, Fault> {
+    let live = sqlx::query_scalar!("select id from accounts where tenant_id = $1 and id = any($2) and deleted_at is null", ctx.tenant(), accounts)
+        .fetch_all(conn)
+        .await?;
+    Ok(live)
+}
+
+/// Writes a new contact with its look-up rows and its journal entry.
+///
+/// # Errors
+/// Those of [`refusal`]; what the database answers.
+pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry) -> Result<(), Fault> {
+    let details = contact.details();
+    let keys = Keys::of(contact);
+    sqlx::query!(
+        "with w as (
+           insert into contacts (tenant_id, id, version, owner_kind, owner_id, person, family_folded, given_folded, language,
+             account_roles, external_ids, tags, created_at, updated_at)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+           returning tenant_id, id
+         )
+         select kit.record($15), keep_keys(w.tenant_id, 'contacts', w.id, true, $16, $17, $18, $19, $12),
+           keep_contact_accounts(w.tenant_id, w.id, $20, $21) from w",
+        ctx.tenant(),
+        contact.id,
+        contact.version,
+        details.owner.kind.number(),
+        details.owner.id,
+        Json(&details.person) as _,
+        details.person.family_folded(),
+        details.person.given_folded(),
+        details.person.language,
+        Json(&details.accounts) as _,
+        Json(&details.external_ids) as _,
+        &details.tags,
+        contact.created_at,
+        contact.updated_at,
+        entry as _,
+        &keys.point_kinds,
+        &keys.points,
+        &keys.systems,
+        &keys.ids,
+        &keys.accounts,
+        &keys.soles,
+    )
+    .fetch_one(conn)
+    .await
+    .map_err(refusal)?;
+    Ok(())
+}
+
+/// Writes a changed contact with its look-up rows and its journal entry; false if somebody else changed it
+/// since it was read.
+///
+/// # Errors
+/// Those of [`refusal`]; what the database answers.
+pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry) -> Result<bool, Fault> {
+    let details = contact.details();
+    let keys = Keys::of(contact);
+    let written = sqlx::query!(
+        "with w as (
+           update contacts set version = $3::bigint, owner_kind = $4, owner_id = $5, person = $6, family_folded = $7, given_folded = $8,
+             language = $9, account_roles = $10, external_ids = $11, tags = $12, updated_at = $13, deleted_at = $14
+           where tenant_id = $1 and id = $2 and version = $3::bigint - 1
+           returning tenant_id, id, deleted_at is null as live
+         )
+         select kit.record($15), keep_keys(w.tenant_id, 'contacts', w.id, w.live, $16, $17, $18, $19, $12),
+           keep_contact_accounts(w.tenant_id, w.id, $20, $21) from w",
+        ctx.tenant(),
+        contact.id,
+        contact.version,
+        details.owner.kind.number(),
+        details.owner.id,
+        Json(&details.person) as _,
+        details.person.family_folded(),
+        details.person.given_folded(),
+        details.person.language,
+        Json(&details.accounts) as _,
+        Json(&details.external_ids) as _,
+        &details.tags,
+        contact.updated_at,
+        contact.deleted_at,
+        entry as _,
+        &keys.point_kinds,
+        &keys.points,
+        &keys.systems,
+        &keys.ids,
+        &keys.accounts,
+        &keys.soles,
+    )
+    .fetch_optional(conn)
+    .await
+    .map_err(refusal)?;
+    Ok(written.is_some())
+}
+
+/// The contract's word for a constraint that a write violated.
+fn refusal(error: sqlx::Error) -> Fault {
+    let fault = Fault::from(error);
+    match fault.constraint() {
+        Some("external_id_taken") => external_id::taken("contact.external_ids"),
+        Some("person_account_contact") => Fault::precondition(
+            "PERSON_ACCOUNT_HAS_CONTACT",
+            "A private customer has one contact and this one has it already; leave the account out of contact.accounts.",
+        )
+        .with("field", "contact.accounts"),
+        _ => fault,
+    }
+}
+
+/// What the look-up tables hold of a contact.
+struct Keys {
+    point_kinds: Vec<i16>,
+    points: Vec<String>,
+    systems: Vec<String>,
+    ids: Vec<String>,
+    accounts: Vec<Uuid>,
+    soles: Vec<bool>,
+}
+
+impl Keys {
+    fn of(contact: &Contact) -> Self {
+        let details = contact.details();
+        let (point_kinds, points) = contact_point::keys(&details.person.contact_points);
+        let (systems, ids) = details.external_ids.iter().map(|id| (id.system.clone(), id.id.clone())).unzip();
+        let mut links: Vec<(Uuid, bool)> = details.accounts.iter().map(|role| (role.account, role.sole && !contact.is_deleted())).collect();
+        links.sort_unstable();
+        links.dedup();
+        let (accounts, soles) = links.into_iter().unzip();
+        Self { point_kinds, points, systems, ids, accounts, soles }
+    }
+}

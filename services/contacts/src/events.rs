@@ -1,0 +1,43 @@
+//! Everything that is published: each fact of a resource becomes one event.
+
+use rapport_contacts_api::v1 as pb;
+use rapport_kit::journal::{self, Entry, Record};
+use rapport_kit::{Ctx, Fault};
+
+use crate::account::{self, Account};
+use crate::contact::{self, Contact};
+
+/// The journal entry of what happened to a contact.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn contact(ctx: &Ctx, contact: &Contact, fact: contact::Fact) -> Result<Entry, Fault> {
+    let record = Record { collection: contact::COLLECTION, id: contact.id(), version: contact.version() };
+    let people = vec![contact.id()];
+    let state = Some(contact::convert::to_proto(contact));
+    match fact {
+        contact::Fact::Created => journal::entry(ctx, record, &pb::ContactCreated { contact: state }, people),
+        contact::Fact::Updated => journal::entry(ctx, record, &pb::ContactUpdated { contact: state }, people),
+        contact::Fact::Deleted => journal::entry(ctx, record, &pb::ContactDeleted { name: contact.name() }, people),
+        contact::Fact::Undeleted => journal::entry(ctx, record, &pb::ContactUndeleted { contact: state }, people),
+    }
+}
+
+/// The journal entry of what happened to an account. Of accounts, private customers and households are people.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn account(ctx: &Ctx, account: &Account, fact: account::Fact) -> Result<Entry, Fault> {
+    let record = Record { collection: account::COLLECTION, id: account.id(), version: account.version() };
+    let people = match account.kind() {
+        account::Kind::Organisation => Vec::new(),
+        account::Kind::Person | account::Kind::Household => vec![account.id()],
+    };
+    let state = Some(account::convert::to_proto(account));
+    match fact {
+        account::Fact::Created => journal::entry(ctx, record, &pb::AccountCreated { account: state }, people),
+        account::Fact::Updated => journal::entry(ctx, record, &pb::AccountUpdated { account: state }, people),
+        account::Fact::Deleted => journal::entry(ctx, record, &pb::AccountDeleted { name: account.name() }, people),
+        account::Fact::Undeleted => journal::entry(ctx, record, &pb::AccountUndeleted { account: state }, people),
+    }
+}

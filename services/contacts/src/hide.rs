@@ -1,0 +1,34 @@
+//! Field rules on answers: what is hidden is empty, what is masked shows its first letter.
+
+use rapport_contacts_api::v1 as pb;
+use rapport_kit::access::{Effect, FieldRules, masked};
+
+/// Covers a text.
+pub fn text(text: &mut String, effect: Option<Effect>) {
+    match effect {
+        None | Some(Effect::ReadOnly) => {}
+        Some(Effect::Masked) => *text = masked(text),
+        Some(Effect::Hidden) => text.clear(),
+    }
+}
+
+/// Covers a value that has no first letter: masked, it is absent too.
+pub fn value<T: Default>(value: &mut T, effect: Option<Effect>) {
+    if matches!(effect, Some(Effect::Masked | Effect::Hidden)) {
+        *value = T::default();
+    }
+}
+
+/// Covers contact points at `path`: as a whole, or the parts of each.
+pub fn contact_points(points: &mut Vec<pb::ContactPoint>, path: &str, rules: &FieldRules) {
+    let part = |name: &str| rules.effect(&format!("{path}.{name}"));
+    for point in points.iter_mut() {
+        text(&mut point.value, part("value"));
+        // The normalised form says the same as the value and is covered with it.
+        text(&mut point.normalized, part("value").max(part("normalized")));
+        text(&mut point.label, part("label"));
+    }
+    if rules.effect(path) == Some(Effect::Hidden) {
+        points.clear();
+    }
+}

@@ -1,0 +1,78 @@
+//! Contacts: the people and organisations that a tenant deals with, and how to reach them.
+//!
+//! Guarantees: a record and its journal row are written by one statement; what a caller may not see is neither
+//! shown nor told by errors, filters or orders.
+
+pub mod account;
+pub mod address;
+pub mod batch;
+pub mod contact;
+pub mod contact_point;
+pub mod convert;
+pub mod events;
+pub mod external_id;
+pub mod hide;
+pub mod limits;
+pub mod number;
+pub mod on;
+pub mod owner;
+pub mod region;
+pub mod replay;
+pub mod tag;
+pub mod update;
+pub mod violations;
+
+use futures_util::future::BoxFuture;
+use rapport_contacts_api as api;
+use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
+use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
+use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
+use rapport_kit::common::{self, RecordType};
+use rapport_kit::inbox::Consumers;
+use rapport_kit::{App, Fault, Service};
+
+use crate::account::Accounts;
+use crate::contact::Contacts;
+
+/// The contacts service.
+pub static SERVICE: Service = Service {
+    name: "contacts",
+    migrations: &MIGRATIONS,
+    methods: &[api::METHODS, rapport_proto::METHODS],
+    descriptors: &[api::DESCRIPTORS, rapport_proto::DESCRIPTORS],
+    start,
+};
+
+/// Kinds of records whose history and shares are served here.
+static RECORD_TYPES: [RecordType; 2] = [
+    RecordType {
+        collection: account::COLLECTION,
+        resource: account::RESOURCE,
+        message: "rapport.contacts.v1.Account",
+        table: "accounts",
+        owner: "r.owner_id",
+    },
+    RecordType {
+        collection: contact::COLLECTION,
+        resource: contact::RESOURCE,
+        message: "rapport.contacts.v1.Contact",
+        table: "contacts",
+        owner: "r.owner_id",
+    },
+];
+
+static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
+
+fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
+    Box::pin(async move {
+        app.serve(AccountServiceServer::new(Accounts::new(app.db.clone())));
+        app.serve(ContactServiceServer::new(Contacts::new(app.db.clone())));
+        common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS)?;
+        app.consume(
+            Consumers::new("contacts")
+                .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))
+                .on::<LegalEntityUpdated, _>(|tx, received| Box::pin(on::legal_entity_changed::updated(tx, received))),
+        );
+        Ok(())
+    })
+}

@@ -1,0 +1,3 @@
+//! Reactions to events of other services, one a file.
+
+pub mod legal_entity_changed;

@@ -1,0 +1,116 @@
+//! Making, listing, revoking and exchanging keys.
+
+use chrono::TimeDelta;
+use rapport_identity_api::v1 as pb;
+use rapport_kit::ctx::Call;
+use rapport_kit::page::{self, Cursor, Query};
+use rapport_kit::{Ctx, Fault, clock, name};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{ApiKey, sql};
+use crate::parse::{Problems, required, time, timestamp};
+use crate::replay::Done;
+use crate::secret::Secret;
+use crate::service_account::ServiceAccount;
+use crate::signing_key::Subject;
+use crate::user::require_within;
+use crate::{Identity, events, role};
+
+/// Stands before keys, so that secret scanners know them.
+const PREFIX: &str = "rpk_";
+/// Live keys of a service account at most.
+const MOST: i64 = 20;
+
+/// Makes a key; its secret is in the answer and nowhere else. A key is worth as much as its account's grants, so
+/// making one asks for as much as giving them.
+pub(crate) async fn create(own: &Identity, ctx: &Ctx, account: &ServiceAccount, asked: Option<pb::ApiKey>) -> Result<pb::CreateApiKeyResponse, Fault> {
+    let asked = required(asked, "api_key")?;
+    let now = ctx.now();
+    let mut problems = Problems::default();
+    let display_name = problems.text("api_key.display_name", &asked.display_name, 1, 200);
+    let scopes = role::permissions("api_key.scopes", &asked.scopes, 200, &mut problems);
+    let expires_at = asked.expire_time.and_then(time).filter(|time| *time > now && *time <= now + TimeDelta::days(366));
+    if expires_at.is_none() {
+        problems.note("api_key.expire_time", "must be in the future, at most 366 days ahead");
+    }
+    problems.done()?;
+    let secret = Secret::random(ctx.tenant(), clock::new_id());
+    let text = secret.text(PREFIX, &own.sealer);
+    let key = ApiKey {
+        id: secret.id,
+        version: 1,
+        account: account.id,
+        display_name,
+        scopes,
+        secret_hash: secret.hash(),
+        secret_prefix: text.chars().take(12).collect(),
+        expires_at: expires_at.unwrap_or(now),
+        last_use_at: None,
+        revoked_at: None,
+        created_at: now,
+    };
+    // The answer cannot be given again, so no key of the caller's is remembered.
+    let entries: Vec<_> = events::api_key_created(ctx, &key)?.into_iter().map(|entry| entry.after(0)).collect();
+    let mut tx = own.db.begin(ctx).await?;
+    for grant in &account.grants {
+        require_within(tx.conn(), ctx, *grant).await?;
+    }
+    let live = sql::count_live(&mut tx, ctx, account.id).await?.ok_or_else(|| Fault::not_found(account.name()))?;
+    if live >= MOST {
+        return Err(Fault::precondition("TOO_MANY_API_KEYS", format!("Revoke a key first: a service account has at most {MOST} live ones.")));
+    }
+    sql::insert(&mut tx, ctx, &key, &entries).await?;
+    tx.commit().await?;
+    Ok(pb::CreateApiKeyResponse { api_key: Some(key.to_proto()), secret: text })
+}
+
+/// A page of an account's keys.
+pub(crate) async fn list(own: &Identity, ctx: &Ctx, account: Uuid, request: &pb::ListApiKeysRequest) -> Result<pb::ListApiKeysResponse, Fault> {
+    let size = page::size(request.page_size)?;
+    let query = Query::of(ctx).with("parent", account);
+    let before = own.sealer.open(&request.page_token, &query)?.map_or(Uuid::max(), |cursor| cursor.id);
+    let mut keys = sql::list(&own.db, ctx, account, before, size + 1).await?;
+    let size = usize::try_from(size).map_err(Fault::internal)?;
+    let has_more = keys.len() > size;
+    keys.truncate(size);
+    let last = keys.last().filter(|_| has_more).map(|key| Cursor { keys: Vec::new(), id: key.id });
+    Ok(pb::ListApiKeysResponse {
+        next_page_token: last.map(|cursor| own.sealer.seal(&cursor, &query)).unwrap_or_default(),
+        api_keys: keys.iter().map(ApiKey::to_proto).collect(),
+    })
+}
+
+/// Ends a key for good.
+pub(crate) async fn revoke(own: &Identity, ctx: &Ctx, mut key: ApiKey) -> Result<Done<pb::ApiKey>, Fault> {
+    if key.revoked_at.is_some() {
+        return Ok(Done::Unchanged(key.to_proto()));
+    }
+    key.revoked_at = Some(ctx.now());
+    key.version += 1;
+    let entries = events::api_key_revoked(ctx, &key)?;
+    if !sql::revoke(&own.db, ctx, &key, &entries).await? {
+        return Err(Fault::contended());
+    }
+    own.heed(&entries).await;
+    Ok(Done::Written(key.to_proto()))
+}
+
+/// An access token for a key's secret.
+pub(crate) async fn exchange(own: &Identity, call: &Call, text: SecretString) -> Result<pb::ExchangeApiKeyResponse, Fault> {
+    let secret = Secret::read(&text, PREFIX, &own.sealer).ok_or_else(Fault::unauthenticated)?;
+    let ctx = Ctx::system(secret.tenant, "services/identity", call.clone());
+    let key = sql::find(&own.db, &ctx, secret.id).await?.filter(|key| secret.is(&key.secret_hash) && key.is_live(ctx.now()));
+    let key = key.ok_or_else(Fault::unauthenticated)?;
+    sql::touch(&own.db, &ctx, key.id, ctx.now() - TimeDelta::minutes(1)).await?;
+    let subject = Subject {
+        tenant: secret.tenant,
+        name: name::format("serviceAccounts", key.account),
+        session: Some(key.id),
+        service: None,
+        scope: (!key.scopes.is_empty()).then(|| key.scopes.clone()),
+        until: Some(key.expires_at),
+    };
+    let issued = own.signer.issue(subject, ctx.now())?;
+    Ok(pb::ExchangeApiKeyResponse { access_token: issued.token, access_token_expire_time: Some(timestamp(issued.expires_at)) })
+}

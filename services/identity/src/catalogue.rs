@@ -1,0 +1,81 @@
+//! What roles may name: the permissions and fields of all services, as their contracts state them.
+
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
+use rapport_proto::MethodRule;
+
+/// Permissions that are checked inside methods, not at their door.
+const INNER: [&str; 3] = ["identity.session.read", "identity.session.revoke", "identity.access.explain"];
+
+static CONTACTS: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(rapport_contacts_api::DESCRIPTORS).ok());
+
+fn tables() -> [&'static [MethodRule]; 3] {
+    [rapport_identity_api::METHODS, rapport_contacts_api::METHODS, rapport_proto::METHODS]
+}
+
+fn permissions() -> impl Iterator<Item = &'static str> {
+    let at_doors = tables().into_iter().flatten().map(|rule| rule.permission).filter(|permission| !permission.is_empty());
+    at_doors.chain(INNER)
+}
+
+/// Whether there is such a permission, or anything below one that ends in `*`.
+pub(crate) fn has_permission(text: &str) -> bool {
+    match text.strip_suffix('*') {
+        Some("") => true,
+        Some(prefix) => prefix.ends_with('.') && permissions().any(|permission| permission.starts_with(prefix)),
+        None => permissions().any(|permission| permission == text),
+    }
+}
+
+/// Whether `resource` has a field at `path` that a rule can hide. Identity's own records have none.
+pub(crate) fn has_field(resource: &str, path: &str) -> bool {
+    let Some((service, record)) = resource.split_once('.') else { return false };
+    let pool = match service {
+        "contacts" => CONTACTS.as_ref(),
+        _ => None,
+    };
+    let message = pool.and_then(|pool| pool.get_message_by_name(&format!("rapport.{service}.v1.{}", camel(record))));
+    message.is_some_and(|message| reaches(message, path))
+}
+
+fn reaches(message: MessageDescriptor, path: &str) -> bool {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let Some(field) = message.get_field_by_name(first) else { return false };
+    match (rest, field.kind()) {
+        (None, _) => true,
+        (Some(rest), Kind::Message(inner)) => reaches(inner, rest),
+        (Some(_), _) => false,
+    }
+}
+
+fn camel(snake: &str) -> String {
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+    };
+    snake.split('_').map(capital).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_of_contracts_exist_and_others_do_not() {
+        for known in ["*", "identity.*", "identity.user.*", "identity.user.create", "contacts.contact.read", "identity.session.revoke"] {
+            assert!(has_permission(known), "{known}");
+        }
+        for unknown in ["", "identity", "identity.user", "identity.us*", "identity.user.fly", "nothing.*", ".*"] {
+            assert!(!has_permission(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn fields_of_contracts_exist_and_others_do_not() {
+        assert!(has_field("contacts.contact", "name") && has_field("contacts.account", "display_name"));
+        for (resource, path) in [("contacts.contact", "wings"), ("contacts.dragon", "name"), ("identity.user", "email"), ("contacts", "name")] {
+            assert!(!has_field(resource, path), "{resource} {path}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Reading requests: every value that is wrong is named, all of them at once.
+
+use chrono::{DateTime, TimeZone, Utc};
+use rapport_kit::{Fault, name};
+use uuid::Uuid;
+
+/// The fields at fault so far.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    violations: Vec<(String, String)>,
+}
+
+impl Problems {
+    /// Notes that `field` is wrong.
+    pub(crate) fn note(&mut self, field: &str, description: impl Into<String>) {
+        self.violations.push((field.to_owned(), description.into()));
+    }
+
+    /// A text of `least` to `most` characters without control characters, trimmed.
+    pub(crate) fn text(&mut self, field: &str, value: &str, least: usize, most: usize) -> String {
+        let text = value.trim();
+        let length = text.chars().count();
+        if length < least || length > most {
+            self.note(field, format!("must have {least} to {most} characters"));
+        }
+        if text.chars().any(|letter| letter.is_control() && letter != '\n' && letter != '\t') {
+            self.note(field, "must not contain control characters");
+        }
+        text.to_owned()
+    }
+
+    /// A number within limits.
+    pub(crate) fn number(&mut self, field: &str, value: i32, least: i32, most: i32) -> i32 {
+        if !(least..=most).contains(&value) {
+            self.note(field, format!("must be {least} to {most}"));
+        }
+        value
+    }
+
+    /// An e-mail address.
+    pub(crate) fn email(&mut self, field: &str, value: &str) -> String {
+        let text = value.trim();
+        if !is_email(text) {
+            self.note(field, "must be an e-mail address of at most 254 characters");
+        }
+        text.to_owned()
+    }
+
+    /// The name of a record that may be left out.
+    pub(crate) fn optional_name(&mut self, collection: &str, value: &str, field: &str) -> Option<Uuid> {
+        match name::parse_optional(collection, value, field) {
+            Ok(id) => id,
+            Err(_) => {
+                self.note(field, format!("must look like {collection}/{{uuid}}"));
+                None
+            }
+        }
+    }
+
+    /// A language tag in the shape of BCP 47; may be left out unless `required`.
+    pub(crate) fn language(&mut self, field: &str, value: &str, required: bool) -> String {
+        let text = value.trim();
+        if !(is_language(text) || text.is_empty() && !required) {
+            self.note(field, "must be a BCP 47 tag such as fr-CH");
+        }
+        text.to_owned()
+    }
+
+    /// The name of a time zone in IANA's shape; may be left out unless `required`.
+    pub(crate) fn time_zone(&mut self, field: &str, value: &str, required: bool) -> String {
+        let text = value.trim();
+        if !(is_time_zone(text) || text.is_empty() && !required) {
+            self.note(field, "must be an IANA time zone such as Europe/Istanbul");
+        }
+        text.to_owned()
+    }
+
+    /// Ends reading.
+    pub(crate) fn done(self) -> Result<(), Fault> {
+        if self.violations.is_empty() { Ok(()) } else { Err(Fault::invalid_fields(self.violations)) }
+    }
+}
+
+/// The message that a request must carry.
+pub(crate) fn required<M>(message: Option<M>, field: &str) -> Result<M, Fault> {
+    message.ok_or_else(|| Fault::invalid(field, "must be given"))
+}
+
+/// A time as protobuf writes it.
+pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
+    prost_types::Timestamp { seconds: time.timestamp(), nanos }
+}
+
+/// The time that protobuf wrote, in whole microseconds.
+pub(crate) fn time(timestamp: prost_types::Timestamp) -> Option<DateTime<Utc>> {
+    let nanos = u32::try_from(timestamp.nanos).ok()?;
+    Utc.timestamp_opt(timestamp.seconds, nanos / 1000 * 1000).single()
+}
+
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let plain = !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || matches!(letter, '<' | '>' | ',' | ';' | '"'));
+    let short = text.chars().count() <= 254 && local.len() <= 64;
+    plain && short && !local.is_empty() && !local.contains('@') && !domain.is_empty() && domain.split('.').all(|label| !label.is_empty())
+}
+
+fn is_language(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let first = parts.next().unwrap_or_default();
+    (2..=8).contains(&first.len())
+        && first.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        && text.len() <= 35
+}
+
+fn is_time_zone(text: &str) -> bool {
+    const AREAS: [&str; 11] =
+        ["Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific", "Etc"];
+    if text == "UTC" {
+        return true;
+    }
+    let Some((area, city)) = text.split_once('/') else { return false };
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+'));
+    AREAS.contains(&area) && text.len() <= 64 && city.split('/').all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_one_local_part_and_a_domain() {
+        for good in ["a@b.example", "first.last+tag@b", "çelik@örnek.example"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in ["", "a", "@b", "a@", "a@@b", "a b@c", "a@b..c", "<a@b>", "a@b,c@d"] {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn languages_and_time_zones_are_read_by_their_shape() {
+        for good in ["tr", "tr-TR", "zh-Hant-TW"] {
+            assert!(is_language(good), "{good}");
+        }
+        for bad in ["", "t", "tr_TR", "tr-", "123"] {
+            assert!(!is_language(bad), "{bad}");
+        }
+        for good in ["UTC", "Europe/Istanbul", "America/Argentina/Buenos_Aires"] {
+            assert!(is_time_zone(good), "{good}");
+        }
+        for bad in ["", "Europe", "Europe/", "Mars/Base", "../etc"] {
+            assert!(!is_time_zone(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let mut problems = Problems::default();
+        problems.text("display_name", " ", 1, 10);
+        problems.email("email", "nobody");
+        let fault = problems.done().unwrap_err();
+        assert_eq!(fault.reason(), "FIELD_INVALID");
+        assert!(fault.text().contains("display_name, email"));
+    }
+}

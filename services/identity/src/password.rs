@@ -1,0 +1,186 @@
+//! Passwords: argon2id on a bounded number of threads.
+//!
+//! Guarantees: at most as many hashes at once as there are threads for them, and a bounded number of calls
+//! waiting; verifying the password of nobody takes as long as verifying somebody's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::constant_time;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use rapport_kit::Fault;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::secret::random;
+
+const MEMORY: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// Most bytes of a password.
+pub(crate) const MAX_BYTES: usize = 1024;
+/// Passwords that are tried first by anyone who guesses.
+static COMMON: &str = include_str!("password/common.txt");
+
+/// The threads that hash.
+#[derive(Debug)]
+pub(crate) struct Passwords {
+    slots: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    queue: usize,
+}
+
+/// The right to hash, one password at a time.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Passwords {
+    /// With this many threads (0: one for each core) and places to wait.
+    pub(crate) fn new(threads: usize, queue: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = if threads == 0 { cores } else { threads };
+        Self { slots: Arc::new(Semaphore::new(threads)), waiting: AtomicUsize::new(0), queue }
+    }
+
+    /// Waits for a turn. What must not be overtaken, such as a look at the lock of an address, comes after it.
+    pub(crate) async fn turn(&self) -> Result<Turn, Fault> {
+        let busy = || Fault::exhausted("SIGN_IN_BUSY", "Too many people sign in at this moment; send the request again.");
+        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Ok(Turn { permit: Arc::new(permit) });
+        }
+        let place = Place::take(&self.waiting, self.queue).ok_or_else(busy)?;
+        let permit = Arc::clone(&self.slots).acquire_owned().await.map_err(Fault::internal)?;
+        drop(place);
+        Ok(Turn { permit: Arc::new(permit) })
+    }
+}
+
+/// A place in the queue, left when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, queue: usize) -> Option<Self> {
+        if waiting.fetch_add(1, Ordering::AcqRel) < queue {
+            return Some(Self(waiting));
+        }
+        waiting.fetch_sub(1, Ordering::AcqRel);
+        None
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Turn {
+    /// The text to store for `password`.
+    pub(crate) async fn hash(&self, password: SecretString) -> Result<String, Fault> {
+        self.run(move || {
+            let salt = random::<16>();
+            let hash = derive(&password, &salt)?;
+            Ok(format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash)))
+        })
+        .await
+    }
+
+    /// Whether `password` is the one that `stored` was made of; with nothing stored it is not, after the same time.
+    pub(crate) async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<bool, Fault> {
+        self.run(move || {
+            let known = stored.as_deref().and_then(parts);
+            let (salt, expected) = known.clone().unwrap_or_else(|| (vec![0; 16], vec![0; 32]));
+            let hash = derive(&password, &salt)?;
+            Ok(known.is_some() && constant_time::verify_slices_are_equal(&hash, &expected).is_ok())
+        })
+        .await
+    }
+
+    /// The permit goes with the work, which ends even if the caller does not wait for it.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+        let permit = Arc::clone(&self.permit);
+        let worked = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(permit);
+            done
+        });
+        worked.await.map_err(Fault::internal)?
+    }
+}
+
+fn derive(password: &SecretString, salt: &[u8]) -> Result<[u8; 32], Fault> {
+    let params = Params::new(MEMORY, PASSES, LANES, Some(32)).map_err(|error| Fault::internal(error.to_string()))?;
+    let mut hash = [0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(password.expose_secret().as_bytes(), salt, &mut hash)
+        .map_err(|error| Fault::internal(error.to_string()))?;
+    Ok(hash)
+}
+
+/// Salt and hash of a stored text. There is one set of parameters so far; another one is read here.
+fn parts(stored: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let rest = stored.strip_prefix("$argon2id$v=19$")?;
+    let mut fields = rest.split('$');
+    if fields.next()? != format!("m={MEMORY},t={PASSES},p={LANES}") {
+        return None;
+    }
+    Some((STANDARD_NO_PAD.decode(fields.next()?).ok()?, STANDARD_NO_PAD.decode(fields.next()?).ok()?))
+}
+
+/// Why `password` cannot be taken; `about` are texts that anybody knows of the person.
+pub(crate) fn weakness(password: &SecretString, min_length: i32, about: &[&str]) -> Option<String> {
+    let text = password.expose_secret();
+    if text.len() > MAX_BYTES {
+        return Some(format!("must have at most {MAX_BYTES} bytes"));
+    }
+    let least = usize::try_from(min_length).unwrap_or_default();
+    if text.chars().count() < least {
+        return Some(format!("must have at least {least} characters"));
+    }
+    let folded = text.to_lowercase();
+    let first = folded.chars().next();
+    let one_letter = folded.chars().all(|letter| Some(letter) == first);
+    let known = about.iter().any(|text| !text.is_empty() && text.to_lowercase() == folded);
+    let common = COMMON.lines().any(|common| common == folded);
+    (one_letter || known || common).then(|| "is too easily guessed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SecretString {
+        text.to_owned().into()
+    }
+
+    #[tokio::test]
+    async fn a_password_is_verified_by_what_was_stored_for_it() {
+        let passwords = Passwords::new(1, 1);
+        let turn = passwords.turn().await.unwrap();
+        let stored = turn.hash(secret("correct horse battery")).await.unwrap();
+        assert!(!stored.contains("horse"));
+        assert!(turn.verify(secret("correct horse battery"), Some(stored.clone())).await.unwrap());
+        assert!(!turn.verify(secret("correct horse batterie"), Some(stored)).await.unwrap());
+        assert!(!turn.verify(secret("anything"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_finds_the_queue_full_is_sent_away() {
+        let passwords = Passwords::new(1, 0);
+        let _turn = passwords.turn().await.unwrap();
+        assert_eq!(passwords.turn().await.unwrap_err().reason(), "SIGN_IN_BUSY");
+    }
+
+    #[test]
+    fn short_common_and_personal_passwords_are_refused() {
+        for weak in ["short", "aaaaaaaaaaaaaaaa", "password1234", "Ann@Firm.Example"] {
+            assert!(weakness(&secret(weak), 12, &["ann@firm.example"]).is_some(), "{weak}");
+        }
+        assert_eq!(weakness(&secret("correct horse battery"), 12, &["ann@firm.example"]), None);
+        assert!(weakness(&secret(&"x1".repeat(600)), 12, &[]).is_some());
+    }
+}

@@ -1,0 +1,260 @@
+//! A valid request for each method of the contacts service, with everything that it needs made before.
+
+use futures_util::future::BoxFuture;
+use prost::Message;
+use prost_types::FieldMask;
+use rapport_contacts_api::v1 as contacts;
+use rapport_proto::common::v1 as pb;
+use rapport_proto::google_type::{Date, PostalAddress};
+
+use super::scene::{Scene, Valid};
+
+/// A record that was made for a request.
+#[derive(Clone, PartialEq, Message)]
+struct Stored {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "40")]
+    etag: String,
+}
+
+/// Which of the two resources; their standard methods take messages of one shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noun {
+    Contact,
+    Account,
+}
+
+/// A request of the method at `path` that succeeds for the scene's administrator; none if nobody has thought of one.
+pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Valid>> {
+    Some(match path {
+        "/rapport.contacts.v1.ContactService/GetContact" => Box::pin(get(scene, Noun::Contact)),
+        "/rapport.contacts.v1.ContactService/BatchGetContacts" => Box::pin(batch_get(scene, Noun::Contact)),
+        "/rapport.contacts.v1.ContactService/ListContacts" => Box::pin(list(scene, Noun::Contact)),
+        "/rapport.contacts.v1.ContactService/LookupContact" => Box::pin(look_up(scene, Noun::Contact)),
+        "/rapport.contacts.v1.ContactService/CreateContact" => Box::pin(create_contact(scene)),
+        "/rapport.contacts.v1.ContactService/UpdateContact" => Box::pin(update_contact(scene)),
+        "/rapport.contacts.v1.ContactService/BatchUpsertContacts" => Box::pin(upsert_contacts(scene)),
+        "/rapport.contacts.v1.ContactService/DeleteContact" => Box::pin(delete(scene, Noun::Contact)),
+        "/rapport.contacts.v1.ContactService/UndeleteContact" => Box::pin(undelete(scene, Noun::Contact)),
+        "/rapport.contacts.v1.AccountService/GetAccount" => Box::pin(get(scene, Noun::Account)),
+        "/rapport.contacts.v1.AccountService/BatchGetAccounts" => Box::pin(batch_get(scene, Noun::Account)),
+        "/rapport.contacts.v1.AccountService/ListAccounts" => Box::pin(list(scene, Noun::Account)),
+        "/rapport.contacts.v1.AccountService/LookupAccount" => Box::pin(look_up(scene, Noun::Account)),
+        "/rapport.contacts.v1.AccountService/CreateAccount" => Box::pin(create_account(scene)),
+        "/rapport.contacts.v1.AccountService/UpdateAccount" => Box::pin(update_account(scene)),
+        "/rapport.contacts.v1.AccountService/BatchUpsertAccounts" => Box::pin(upsert_accounts(scene)),
+        "/rapport.contacts.v1.AccountService/DeleteAccount" => Box::pin(delete(scene, Noun::Account)),
+        "/rapport.contacts.v1.AccountService/UndeleteAccount" => Box::pin(undelete(scene, Noun::Account)),
+        "/rapport.common.v1.AccessService/ShareRecord" => Box::pin(share(scene)),
+        "/rapport.common.v1.AccessService/UnshareRecord" => Box::pin(unshare(scene)),
+        "/rapport.common.v1.AccessService/ListShares" => Box::pin(list_shares(scene)),
+        "/rapport.common.v1.AccessService/ExplainAccess" => Box::pin(explain(scene)),
+        "/rapport.common.v1.AuditService/ListChanges" => Box::pin(list_changes(scene)),
+        "/rapport.common.v1.AuditService/VerifySeal" => Box::pin(verify_seal()),
+        _ => return None,
+    })
+}
+
+async fn get(scene: &Scene, noun: Noun) -> Valid {
+    let name = make(scene, noun).await.name;
+    Valid::read(&contacts::GetContactRequest { name, as_of: None }).about_a_record()
+}
+
+async fn batch_get(scene: &Scene, noun: Noun) -> Valid {
+    let names = vec![make(scene, noun).await.name, make(scene, noun).await.name];
+    Valid::read(&contacts::BatchGetContactsRequest { names })
+}
+
+async fn list(scene: &Scene, noun: Noun) -> Valid {
+    for _ in 0..3 {
+        make(scene, noun).await;
+    }
+    Valid::read(&contacts::ListContactsRequest::default())
+}
+
+async fn look_up(scene: &Scene, noun: Noun) -> Valid {
+    let id = format!("looked up {}", scene.number());
+    make_as(scene, noun, &id).await;
+    Valid::read(&contacts::LookupContactRequest { system: "erp".to_owned(), id }).about_a_record()
+}
+
+async fn create_contact(scene: &Scene) -> Valid {
+    let account = make(scene, Noun::Account).await.name;
+    let contact = contacts::Contact { accounts: vec![role(account)], owner: scene.administrator.name(), ..contact(&fresh(scene)) };
+    Valid::change(&contacts::CreateContactRequest { contact: Some(contact) }, 1)
+}
+
+async fn create_account(scene: &Scene) -> Valid {
+    let parent = make(scene, Noun::Account).await.name;
+    let account = contacts::Account { parent, owner: scene.administrator.name(), ..account(&fresh(scene)) };
+    Valid::change(&contacts::CreateAccountRequest { account: Some(account) }, 1)
+}
+
+async fn update_contact(scene: &Scene) -> Valid {
+    let Stored { name, etag } = make(scene, Noun::Contact).await;
+    let contact = contacts::Contact { name, etag, tags: vec!["changed".to_owned()], ..contacts::Contact::default() };
+    Valid::change(&contacts::UpdateContactRequest { contact: Some(contact), update_mask: tags() }, 1).about_a_record()
+}
+
+async fn update_account(scene: &Scene) -> Valid {
+    let Stored { name, etag } = make(scene, Noun::Account).await;
+    let account = contacts::Account { name, etag, tags: vec!["changed".to_owned()], ..contacts::Account::default() };
+    Valid::change(&contacts::UpdateAccountRequest { account: Some(account), update_mask: tags() }, 1).about_a_record()
+}
+
+/// One entry that is new and one that is known.
+async fn upsert_contacts(scene: &Scene) -> Valid {
+    let Stored { name, etag } = make(scene, Noun::Contact).await;
+    let known = contacts::Contact { name, etag, tags: vec!["changed".to_owned()], ..contacts::Contact::default() };
+    Valid::change(&contacts::BatchUpsertContactsRequest { contacts: vec![contact(&fresh(scene)), known], atomic: true }, 2)
+}
+
+async fn upsert_accounts(scene: &Scene) -> Valid {
+    let Stored { name, etag } = make(scene, Noun::Account).await;
+    let known = contacts::Account { name, etag, tags: vec!["changed".to_owned()], ..contacts::Account::default() };
+    Valid::change(&contacts::BatchUpsertAccountsRequest { accounts: vec![account(&fresh(scene)), known], atomic: true }, 2)
+}
+
+async fn delete(scene: &Scene, noun: Noun) -> Valid {
+    let Stored { name, etag } = make(scene, noun).await;
+    Valid::change(&contacts::DeleteContactRequest { name, etag }, 1).about_a_record()
+}
+
+async fn undelete(scene: &Scene, noun: Noun) -> Valid {
+    let request = delete(scene, noun).await.request;
+    let answer = scene.send(method(noun, "Delete"), request).await.expect("an administrator deletes a record");
+    let Stored { name, etag } = Stored::decode(answer.as_slice()).expect("a record");
+    Valid::change(&contacts::UndeleteContactRequest { name, etag }, 1).about_a_record()
+}
+
+async fn share(scene: &Scene) -> Valid {
+    let name = make(scene, Noun::Contact).await.name;
+    Valid::change(&shared(name, scene.nobody.name()), 1).about_a_record()
+}
+
+async fn unshare(scene: &Scene) -> Valid {
+    let name = made_and_shared(scene).await;
+    Valid::change(&pb::UnshareRecordRequest { name, subject: scene.nobody.name() }, 1).about_a_record()
+}
+
+async fn list_shares(scene: &Scene) -> Valid {
+    let name = made_and_shared(scene).await;
+    Valid::read(&pb::ListSharesRequest { name, ..pb::ListSharesRequest::default() }).about_a_record()
+}
+
+async fn explain(scene: &Scene) -> Valid {
+    let name = make(scene, Noun::Contact).await.name;
+    Valid::read(&pb::ExplainAccessRequest { name, subject: String::new(), action: pb::AccessAction::Update.into() }).about_a_record()
+}
+
+async fn list_changes(scene: &Scene) -> Valid {
+    let name = make(scene, Noun::Contact).await.name;
+    for tag in ["first", "second"] {
+        let contact = contacts::Contact { name: name.clone(), tags: vec![tag.to_owned()], ..contacts::Contact::default() };
+        let request = contacts::UpdateContactRequest { contact: Some(contact), update_mask: tags() };
+        scene.send("/rapport.contacts.v1.ContactService/UpdateContact", request.encode_to_vec()).await.expect("an administrator changes a contact");
+    }
+    Valid::read(&pb::ListChangesRequest { name, ..pb::ListChangesRequest::default() }).about_a_record()
+}
+
+async fn verify_seal() -> Valid {
+    Valid::read(&pb::VerifySealRequest { name: "services/contacts".to_owned() })
+}
+
+/// A contact that is shared with several people.
+async fn made_and_shared(scene: &Scene) -> String {
+    let name = make(scene, Noun::Contact).await.name;
+    for subject in [&scene.nobody, &scene.colleague] {
+        let request = shared(name.clone(), subject.name()).encode_to_vec();
+        scene.send("/rapport.common.v1.AccessService/ShareRecord", request).await.expect("an administrator shares a contact");
+    }
+    name
+}
+
+fn shared(name: String, subject: String) -> pb::ShareRecordRequest {
+    pb::ShareRecordRequest { name, subject, access_level: pb::AccessLevel::Write.into(), role: "second".to_owned() }
+}
+
+async fn make(scene: &Scene, noun: Noun) -> Stored {
+    make_as(scene, noun, &fresh(scene)).await
+}
+
+/// A stored record with this external id.
+async fn make_as(scene: &Scene, noun: Noun, id: &str) -> Stored {
+    let request = match noun {
+        Noun::Contact => contacts::CreateContactRequest { contact: Some(contact(id)) }.encode_to_vec(),
+        Noun::Account => contacts::CreateAccountRequest { account: Some(account(id)) }.encode_to_vec(),
+    };
+    let answer = scene.send(method(noun, "Create"), request).await.unwrap_or_else(|status| panic!("an administrator creates a record: {status:?}"));
+    Stored::decode(answer.as_slice()).expect("a record")
+}
+
+fn method(noun: Noun, verb: &str) -> &'static str {
+    match (noun, verb) {
+        (Noun::Contact, "Create") => "/rapport.contacts.v1.ContactService/CreateContact",
+        (Noun::Contact, _) => "/rapport.contacts.v1.ContactService/DeleteContact",
+        (Noun::Account, "Create") => "/rapport.contacts.v1.AccountService/CreateAccount",
+        (Noun::Account, _) => "/rapport.contacts.v1.AccountService/DeleteAccount",
+    }
+}
+
+fn fresh(scene: &Scene) -> String {
+    format!("record {}", scene.number())
+}
+
+fn tags() -> Option<FieldMask> {
+    Some(FieldMask { paths: vec!["tags".to_owned()] })
+}
+
+/// A contact of which everything is known that stands by itself.
+fn contact(id: &str) -> contacts::Contact {
+    let person = contacts::Person {
+        given_name: "Zeynep".to_owned(),
+        family_name: "Yıldız".to_owned(),
+        additional_name: "Su".to_owned(),
+        salutation: "Dr".to_owned(),
+        language: "tr".to_owned(),
+        birth_date: Some(Date { year: 1984, month: 2, day: 29 }),
+        job_title: "Buyer".to_owned(),
+        contact_points: vec![point()],
+        addresses: vec![address()],
+        notes: "Likes to be called before noon.".to_owned(),
+    };
+    contacts::Contact { person: Some(person), external_ids: vec![external_id(id)], tags: vec!["new".to_owned()], ..contacts::Contact::default() }
+}
+
+fn account(id: &str) -> contacts::Account {
+    contacts::Account {
+        display_name: format!("Account {id}"),
+        relationships: vec![contacts::account::Relationship::Customer.into()],
+        sector: "Steel".to_owned(),
+        contact_points: vec![point()],
+        addresses: vec![address()],
+        external_ids: vec![external_id(id)],
+        tags: vec!["new".to_owned()],
+        ..contacts::Account::default()
+    }
+}
+
+fn role(account: String) -> contacts::AccountRole {
+    contacts::AccountRole { account, role: "buyer".to_owned(), primary: true, ..contacts::AccountRole::default() }
+}
+
+fn external_id(id: &str) -> pb::ExternalId {
+    pb::ExternalId { system: "erp".to_owned(), id: id.to_owned() }
+}
+
+fn point() -> contacts::ContactPoint {
+    contacts::ContactPoint {
+        kind: contacts::contact_point::Kind::Email.into(),
+        value: "zeynep@example.com".to_owned(),
+        label: "work".to_owned(),
+        ..contacts::ContactPoint::default()
+    }
+}
+
+fn address() -> contacts::Address {
+    let postal_address = PostalAddress { region_code: "FR".to_owned(), locality: "Lyon".to_owned(), ..PostalAddress::default() };
+    contacts::Address { kind: contacts::address::Kind::Work.into(), postal_address: Some(postal_address), primary: true }
+}

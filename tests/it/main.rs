@@ -1,0 +1,6 @@
+//! What holds over several services: stories, architecture, access, coverage, crashes.
+
+mod architecture;
+mod campaign;
+mod statements;
+mod story;

@@ -1,0 +1,133 @@
+//! Stories over several services, told through their public APIs with the real identity.
+
+use rapport_contacts_api::v1 as contacts;
+use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_identity_api::v1 as identity;
+use rapport_identity_api::v1::role_service_client::RoleServiceClient;
+use rapport_identity_api::v1::security_policy_service_client::SecurityPolicyServiceClient;
+use rapport_identity_api::v1::session_service_client::SessionServiceClient;
+use rapport_identity_api::v1::tenant_service_client::TenantServiceClient;
+use rapport_identity_api::v1::user_service_client::UserServiceClient;
+use rapport_kit::clock;
+use rapport_kit::process::Running;
+use rapport_kit::testing::{self, Infra, channel, eventually, password};
+use rapport_proto::common::v1::GrantLevel;
+use secrecy::ExposeSecret;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_types::StatusExt;
+
+const PASSWORD: &str = "a long enough password";
+
+/// Identity and contacts, each on its own database.
+struct Office {
+    identity: Channel,
+    contacts: Channel,
+    _running: [Running; 2],
+}
+
+impl Office {
+    async fn open() -> Self {
+        let infra = Infra::from_environment();
+        let prefix = format!("t{}.", clock::new_id().simple());
+        let logins = infra.database(&rapport_identity::SERVICE).await;
+        let identity = testing::run(&rapport_identity::SERVICE, &infra, &logins, "http://127.0.0.1:9", &prefix).await;
+        let address = format!("http://{}", identity.address);
+        let logins = infra.database(&rapport_contacts::SERVICE).await;
+        let contacts = testing::run(&rapport_contacts::SERVICE, &infra, &logins, &address, &prefix).await;
+        Self { identity: channel(&identity), contacts: channel(&contacts), _running: [identity, contacts] }
+    }
+
+    async fn tenant(&self, slug: &str, policy: Option<identity::SecurityPolicy>) {
+        let request = identity::CreateTenantRequest {
+            tenant: Some(identity::Tenant { display_name: slug.to_owned(), slug: slug.to_owned(), ..identity::Tenant::default() }),
+            administrator: Some(identity::Administrator {
+                email: "admin@example.com".to_owned(),
+                display_name: "Administrator".to_owned(),
+                password: PASSWORD.to_owned(),
+            }),
+            security_policy: policy,
+        };
+        let mut request = Request::new(request);
+        request.metadata_mut().insert("authorization", format!("Bearer {}", password().expose_secret()).parse().expect("ASCII"));
+        TenantServiceClient::new(self.identity.clone()).create_tenant(request).await.expect("the operator creates a tenant");
+    }
+
+    async fn sign_in(&self, slug: &str, email: &str) -> String {
+        let request = identity::SignInRequest { tenant: slug.to_owned(), email: email.to_owned(), password: PASSWORD.to_owned() };
+        SessionServiceClient::new(self.identity.clone()).sign_in(request).await.expect("a user signs in").into_inner().access_token
+    }
+
+    async fn create_contact(&self, token: &str, family_name: &str) -> Result<contacts::Contact, tonic::Status> {
+        let person = contacts::Person { family_name: family_name.to_owned(), ..contacts::Person::default() };
+        let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
+        let request = with(token, contacts::CreateContactRequest { contact: Some(contact) });
+        Ok(ContactServiceClient::new(self.contacts.clone()).create_contact(request).await?.into_inner())
+    }
+}
+
+fn policy() -> identity::SecurityPolicy {
+    identity::SecurityPolicy {
+        name: "securityPolicy".to_owned(),
+        password_min_length: 8,
+        lockout_attempts: 5,
+        lockout_base_seconds: 30,
+        session_idle_seconds: 3_600,
+        session_absolute_seconds: 36_000,
+        history_retention_days: 3_650,
+        data_owner: "Example Ltd".to_owned(),
+        ..identity::SecurityPolicy::default()
+    }
+}
+
+fn with<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token is ASCII"));
+    request
+}
+
+fn reason(status: &tonic::Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_tenant_serves_nothing_but_its_set_up_until_a_policy_is_stored() {
+    let office = Office::open().await;
+    office.tenant("fresh", None).await;
+    let token = office.sign_in("fresh", "admin@example.com").await;
+    let refused = office.create_contact(&token, "Early").await.expect_err("there is no policy yet");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "SECURITY_POLICY_MISSING"));
+
+    let request = identity::UpdateSecurityPolicyRequest { security_policy: Some(policy()), update_mask: None };
+    SecurityPolicyServiceClient::new(office.identity.clone()).update_security_policy(with(&token, request)).await.expect("the policy is stored");
+    eventually("the tenant serves", || async { office.create_contact(&token, "In time").await.ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_cut_ends_the_access_of_whoever_held_it() {
+    let office = Office::open().await;
+    office.tenant("cut", Some(policy())).await;
+    let admin = office.sign_in("cut", "admin@example.com").await;
+    let role = identity::Role { display_name: "Writers".to_owned(), permissions: vec!["contacts.contact.*".to_owned()], ..identity::Role::default() };
+    let request = identity::CreateRoleRequest { role: Some(role) };
+    let role = RoleServiceClient::new(office.identity.clone()).create_role(with(&admin, request)).await.expect("a role").into_inner();
+    let mut users = UserServiceClient::new(office.identity.clone());
+    let user = identity::User { display_name: "Writer".to_owned(), email: "writer@example.com".to_owned(), ..identity::User::default() };
+    let request = identity::CreateUserRequest { user: Some(user), initial_password: PASSWORD.to_owned() };
+    let user = users.create_user(with(&admin, request)).await.expect("a user").into_inner();
+    let grant = identity::GrantRoleRequest { name: user.name.clone(), role: role.name.clone(), level: GrantLevel::Own.into(), etag: String::new() };
+    users.grant_role(with(&admin, grant)).await.expect("a grant");
+
+    let writer = office.sign_in("cut", "writer@example.com").await;
+    eventually("the writer may write", || async { office.create_contact(&writer, "Mine").await.ok() }).await;
+    let revoke = identity::RevokeRoleRequest { name: user.name.clone(), role: role.name, etag: String::new() };
+    users.revoke_role(with(&admin, revoke)).await.expect("the role is cut");
+    let refused = eventually("the writer is refused", || async { office.create_contact(&writer, "Late").await.err() }).await;
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "PERMISSION_MISSING"));
+
+    users.disable_user(with(&admin, identity::DisableUserRequest { name: user.name, etag: String::new() })).await.expect("the user is disabled");
+    eventually("the token of a disabled user is worth nothing", || async {
+        office.create_contact(&writer, "Never").await.err().filter(|status| status.code() == Code::Unauthenticated)
+    })
+    .await;
+}

@@ -1,0 +1,1 @@
+//! Stories over several services, architecture rules, the access oracle and the crash campaign: see `it/`.
