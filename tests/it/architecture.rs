@@ -93,13 +93,14 @@ fn without_text(code: &str) -> String {
 fn models_are_pure() {
     let bad = ["sqlx", "tonic", "prost", "now()", "new_id()"];
     let models = files(&root().join("services"), "rs").into_iter().filter(|(path, _)| path.ends_with("model.rs"));
-    assert_none(models.flat_map(|(path, text)| mentions(&path, &text, &bad)).collect(), "a model does input or output, or asks the clock");
+    let code = |text: &str| text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+    assert_none(models.flat_map(|(path, text)| mentions(&path, &code(&text), &bad)).collect(), "a model does input or output, or asks the clock");
 }
 
 #[test]
 fn statements_stand_in_sql_files_only() {
-    let words = ["sqlx::query", "QueryBuilder", "select ", "insert into"];
-    let handlers = files(&root().join("services"), "rs").into_iter().filter(|(path, _)| path.ends_with("rpc.rs") || path.ends_with("convert.rs"));
+    let words = ["sqlx::query", "QueryBuilder", "select ", "insert into", "update ", "delete from"];
+    let handlers = files(&root().join("services"), "rs").into_iter().filter(|(path, _)| path.ends_with("rpc.rs"));
     assert_none(handlers.flat_map(|(path, text)| mentions(&path, &text, &words)).collect(), "a handler holds SQL");
 }
 

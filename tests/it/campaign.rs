@@ -29,7 +29,7 @@ async fn nothing_is_lost_doubled_or_reordered_while_everything_is_killed() {
         tokio::time::sleep(Duration::from_millis(500 + random.below(2_000))).await;
         let victim = Victim::ALL.get(usize::try_from(kills).unwrap_or_default()).copied().unwrap_or_else(|| random.pick(&Victim::ALL));
         let steps = stage.kill(victim, &workload).await;
-        println!("killed {victim:?} during: {}", steps.join(", "));
+        stage::tell(&format!("killed {victim:?} during: {}", steps.join(", ")));
         for step in steps {
             *interrupted.entry(step).or_insert(0_u32) += 1;
         }
@@ -39,7 +39,7 @@ async fn nothing_is_lost_doubled_or_reordered_while_everything_is_killed() {
     }
     let acknowledged = workload.finish().await;
     let verdict = ledger::settle(&stage, &acknowledged).await;
-    println!("{kills} kills, {} acknowledged changes, {verdict:?}, interrupted: {interrupted:?}", acknowledged.len());
+    stage::tell(&format!("{kills} kills, {} acknowledged changes, {verdict:?}, interrupted: {interrupted:?}", acknowledged.len()));
     stage.clear().await;
     assert_eq!(verdict, Verdict::default(), "lost, doubled or reordered effects");
     for step in ["a command under way", "events waiting for the broker"] {

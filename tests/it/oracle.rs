@@ -18,6 +18,7 @@ use rapport_proto::common::v1::policy_change::State;
 use uuid::Uuid;
 
 use self::compare::Comparison;
+use self::model::Organisation;
 use self::world::{CONTACT, Dice, FIELDS, Size, Tenant, told_level, told_rules};
 use crate::coverage::wire::{Caller, Wire, contains};
 
@@ -63,10 +64,11 @@ fn seed() -> u64 {
 /// Moves a user, removes a team member, takes a share back and cuts a role, and waits until the last of it is
 /// in force: what identity tells is applied in order.
 async fn change(service: &TestService, wire: &Wire, tenant: &mut Tenant, dice: &mut Dice) {
+    let at_first = tenant.model.clone();
     move_user(service, tenant, dice);
     remove_member(service, tenant);
     unshare(wire, tenant).await;
-    let (user, name) = cut_role(service, tenant);
+    let (user, name) = cut_role(service, tenant, &at_first);
     let subject = tenant.subjects.get(&user).expect("a user has a token").clone();
     let request = contacts::GetContactRequest { name: name.clone(), as_of: None }.encode_to_vec();
     eventually(&format!("{} to lose sight of {name}", subject.name()), || {
@@ -103,8 +105,9 @@ async fn unshare(wire: &Wire, tenant: &mut Tenant) {
     record.shares.remove(&subject);
 }
 
-/// Takes reading from the first role whose loss somebody feels; answers who no longer sees what.
-fn cut_role(service: &TestService, tenant: &mut Tenant) -> (Uuid, String) {
+/// Takes reading from the first role whose loss somebody feels; answers who no longer sees what. It is something
+/// that was seen all the time until then, so that losing sight of it means that all changes are in force.
+fn cut_role(service: &TestService, tenant: &mut Tenant, at_first: &Organisation) -> (Uuid, String) {
     let before = tenant.model.clone();
     let roles: Vec<Uuid> = before.roles.keys().copied().collect();
     for id in roles {
@@ -115,7 +118,8 @@ fn cut_role(service: &TestService, tenant: &mut Tenant) -> (Uuid, String) {
         let role = role.clone();
         let lost = before.users.keys().find_map(|user| {
             let (then, now): (BTreeSet<String>, BTreeSet<String>) = (before.visible(*user, CONTACT), after.visible(*user, CONTACT));
-            Some((*user, then.difference(&now).next()?.clone()))
+            let lost = then.difference(&now).find(|name| at_first.sees(*user, CONTACT, name))?;
+            Some((*user, lost.clone()))
         });
         let Some(lost) = lost else { continue };
         let permissions = role.permissions.iter().cloned().collect();

@@ -27,7 +27,10 @@ async fn check(service: &Service) -> usize {
         let statement = (&mut connection).prepare(AssertSqlSafe(text.clone()).into_sql_str()).await.unwrap_or_else(|error| panic!("{text}\n{error}"));
         let described = statement.columns().iter().map(|column| (column.name().to_owned(), spelled(column.type_info().name()))).collect::<Vec<_>>();
         let columns = stored["describe"]["columns"].as_array().expect("offline data has columns");
-        let kept = columns.iter().map(|column| (column["name"].as_str().unwrap_or_default().to_owned(), type_name(&column["type_info"]))).collect::<Vec<_>>();
+        let kept = columns
+            .iter()
+            .map(|column| (column["name"].as_str().unwrap_or_default().to_owned(), type_name(&column["type_info"])))
+            .collect::<Vec<_>>();
         assert_eq!(described, kept, "{text}\nhas other columns now: run scripts/prepare {}", service.name);
         checked += 1;
     }

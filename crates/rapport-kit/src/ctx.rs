@@ -11,9 +11,9 @@ use tonic::Request;
 use uuid::Uuid;
 
 use crate::access::{Access, FieldRules, Scope};
+use crate::access_log::AccessLog;
 use crate::clock;
 use crate::fault::Fault;
-use crate::access_log::AccessLog;
 use crate::page::Sealer;
 
 /// Who acts.

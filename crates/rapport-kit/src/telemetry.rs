@@ -1,6 +1,6 @@
 //! Logs as JSON lines (text on a terminal), traces by OTLP where configured.
 //!
-//! Guarantees: telemetry never blocks the work; what cannot be sent is dropped and counted by the exporter.
+//! Guarantees: no message body is logged, whatever the filter says; telemetry never blocks the work; what cannot be sent is dropped and counted by the exporter.
 
 use std::io::IsTerminal;
 
@@ -27,10 +27,18 @@ impl Telemetry {
     /// FAILED_PRECONDITION (OTLP_INVALID) if the collector's address cannot be read.
     pub fn start(service: &str, otlp: &str) -> Result<Self, Fault> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=warn,sqlx=warn"));
+        // The client logs returned messages whole, and bodies hold personal data.
+        let filter = filter.add_directive("lapin::returned_messages=off".parse().map_err(Fault::internal)?);
         let logs = if std::io::stderr().is_terminal() {
             tracing_subscriber::fmt::layer().with_writer(std::io::stderr).compact().boxed()
         } else {
-            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().flatten_event(true).with_current_span(true).boxed()
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .boxed()
         };
         let traces = if otlp.is_empty() { None } else { Some(provider(service, otlp)?) };
         let spans = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("rapport")));

@@ -55,11 +55,8 @@ async fn tell(options: &[String]) -> Result<ExitCode, String> {
         }
     }
     let stack = stack::start(&stack::Options::fresh()).await.map_err(|fault| fault.to_string())?;
-    let addresses = demo::Stack {
-        identity: stack.address("identity"),
-        contacts: stack.address("contacts"),
-        operator_credential: stack.credential.clone(),
-    };
+    let addresses =
+        demo::Stack { identity: stack.address("identity"), contacts: stack.address("contacts"), operator_credential: stack.credential.clone() };
     let held = demo::run(&addresses, told).await.map_err(|error| error.to_string())?;
     stack.stop().await;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -168,5 +168,7 @@ impl Stack {
 
 #[expect(clippy::disallowed_methods, reason = "the development stack is told its servers by the environment")]
 fn environment(name: &str) -> Result<SecretString, Fault> {
-    std::env::var(name).map(SecretString::from).map_err(|_| Fault::precondition("CONFIG_INVALID", format!("Set {name}; scripts/dev and scripts/demo do.")))
+    std::env::var(name)
+        .map(SecretString::from)
+        .map_err(|_| Fault::precondition("CONFIG_INVALID", format!("Set {name}; scripts/dev and scripts/demo do.")))
 }

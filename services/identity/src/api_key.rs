@@ -1,6 +1,7 @@
 //! Keys of service accounts: `rpk_` and an opaque text, of which a digest is stored. A key is exchanged for
 //! access tokens of five minutes; revoking it ends those too.
 
+mod convert;
 mod exchange;
 mod model;
 mod sql;

@@ -114,8 +114,11 @@ pub(crate) fn team(ctx: &Ctx, team: &Team, fact: Fact) -> Result<Vec<Entry>, Fau
 pub(crate) fn role(ctx: &Ctx, role: &Role, fact: Fact) -> Result<Vec<Entry>, Fault> {
     let record = Record { collection: "roles", id: role.id, version: role.version };
     let state = pb::Role::from(role);
-    let policy =
-        common::PolicyRole { display_name: state.display_name.clone(), permissions: state.permissions.clone(), field_rules: state.field_rules.clone() };
+    let policy = common::PolicyRole {
+        display_name: state.display_name.clone(),
+        permissions: state.permissions.clone(),
+        field_rules: state.field_rules.clone(),
+    };
     let own = match fact {
         Fact::Created => entry(ctx, record, &pb::RoleCreated { role: Some(state) }, Vec::new())?,
         Fact::Updated => entry(ctx, record, &pb::RoleUpdated { role: Some(state) }, Vec::new())?,

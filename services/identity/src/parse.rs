@@ -115,8 +115,7 @@ fn is_language(text: &str) -> bool {
 }
 
 fn is_time_zone(text: &str) -> bool {
-    const AREAS: [&str; 11] =
-        ["Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific", "Etc"];
+    const AREAS: [&str; 11] = ["Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific", "Etc"];
     if text == "UTC" {
         return true;
     }

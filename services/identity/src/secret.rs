@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use uuid::Uuid;
 
 const TAG: usize = 16;
-const LENGTH: usize = 16 + 16 + 32 + TAG;
+const LENGTH: usize = 32 + 16 + 16 + TAG;
 
 /// A secret with the record that it belongs to.
 #[derive(Debug)]
@@ -60,16 +60,17 @@ impl Secret {
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() == LENGTH)?;
         let secret = Self {
-            tenant: Uuid::from_slice(&bytes[..16]).ok()?,
-            id: Uuid::from_slice(&bytes[16..32]).ok()?,
-            bytes: SecretBox::new(Box::new(bytes[32..64].try_into().ok()?)),
+            tenant: Uuid::from_slice(&bytes[32..48]).ok()?,
+            id: Uuid::from_slice(&bytes[48..64]).ok()?,
+            bytes: SecretBox::new(Box::new(bytes[..32].try_into().ok()?)),
         };
         constant_time::verify_slices_are_equal(&secret.tag(prefix, sealer), &bytes[64..]).ok()?;
         Some(secret)
     }
 
+    /// The random part stands first, so that the first characters tell one secret from another.
     fn head(&self) -> Vec<u8> {
-        [self.tenant.as_bytes().as_slice(), self.id.as_bytes(), self.bytes.expose_secret()].concat()
+        [self.bytes.expose_secret().as_slice(), self.tenant.as_bytes(), self.id.as_bytes()].concat()
     }
 
     fn tag(&self, prefix: &str, sealer: &Sealer) -> Vec<u8> {

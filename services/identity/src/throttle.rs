@@ -22,11 +22,8 @@ const LONGEST: i32 = 3600;
 /// # Errors
 /// RESOURCE_EXHAUSTED (SIGN_IN_LOCKED) with the time to wait.
 pub(crate) async fn require_open(conn: &mut Conn, own: &Identity, ctx: &Ctx, email: &str) -> Result<(), Fault> {
-    let until = sqlx::query_scalar!(
-        "select locked_until from sign_in_failure where tenant_id = $1 and address = $2",
-        ctx.tenant(),
-        address(own, email)
-    );
+    let until =
+        sqlx::query_scalar!("select locked_until from sign_in_failure where tenant_id = $1 and address = $2", ctx.tenant(), address(own, email));
     match until.fetch_optional(conn).await?.flatten() {
         Some(until) if until > ctx.now() => Err(locked(until, ctx.now())),
         _ => Ok(()),
@@ -85,7 +82,9 @@ pub(crate) async fn forget(tx: &mut Tx, own: &Identity, ctx: &Ctx, email: &str) 
 /// Forgets failures that nobody repeated since `before`.
 pub(crate) async fn purge(db: &SystemDb, before: DateTime<Utc>) -> Result<(), Fault> {
     let mut conn = db.conn().await?;
-    sqlx::query!("delete from sign_in_failure where failed_at < $1 and (locked_until is null or locked_until < $1)", before).execute(&mut conn).await?;
+    sqlx::query!("delete from sign_in_failure where failed_at < $1 and (locked_until is null or locked_until < $1)", before)
+        .execute(&mut conn)
+        .await?;
     Ok(())
 }
 

@@ -194,6 +194,12 @@ pub(super) fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Shows how the campaign goes.
+#[expect(clippy::print_stdout, reason = "the story of a run is what one reads when it fails")]
+pub(super) fn tell(text: &str) {
+    println!("{text}");
+}
+
 /// Small random numbers; the seed is printed, and can be given to repeat a run's choices.
 pub(super) struct Random(u64);
 
@@ -201,7 +207,7 @@ impl Random {
     pub(super) fn seeded() -> Self {
         let given = setting("RAPPORT_CAMPAIGN_SEED").and_then(|text| text.parse().ok());
         let seed = given.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
-        println!("RAPPORT_CAMPAIGN_SEED={seed}");
+        tell(&format!("RAPPORT_CAMPAIGN_SEED={seed}"));
         Self(seed)
     }
 

@@ -10,6 +10,8 @@ use super::{assert_none, contacts, errors, methods, shape};
 
 /// Calls at once.
 const CROWD: usize = 50;
+/// Bytes of an answer that are shown on either side of a difference.
+const SHOWN: usize = 160;
 
 fn changes() -> Vec<&'static MethodRule> {
     methods().into_iter().filter(|rule| rule.repeat != Repeat::Safe).collect()
@@ -143,6 +145,10 @@ fn unequal(rule: &MethodRule, answers: &[Answer]) -> Option<String> {
     let mut answers = answers.iter().flatten();
     let first = answers.next()?;
     let other = answers.find(|answer| *answer != first)?;
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+    // From a little before the place where they part.
+    let parts = first.iter().zip(other).take_while(|(one, two)| one == two).count();
+    let shown = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes.get(parts.saturating_sub(SHOWN)..bytes.len().min(parts + SHOWN)).unwrap_or_default()).escape_debug().to_string()
+    };
     Some(format!("{}: one request, two answers:\n    {}\n    {}", rule.path, shown(first), shown(other)))
 }

@@ -58,6 +58,25 @@ async fn dropped_statements_never_show_a_tenant_anothers_rows() {
 }
 
 #[tokio::test]
+async fn a_statement_dropped_at_any_step_leaves_nothing_wrong_behind() {
+    let (filling, logins) = database(1).await;
+    let (tenant, other) = (clock::new_id(), clock::new_id());
+    fill(&filling, tenant).await;
+    fill(&filling, other).await;
+    for steps in 0.. {
+        // Each time from the very beginning: connecting, setting the tenant, reading.
+        let db = pool(&logins, 1);
+        let done = dropped_after(steps, rows(&db, tenant)).await;
+        assert_eq!(rows(&db, tenant).await.unwrap(), vec![tenant; ROWS], "after a drop at step {steps}");
+        assert_eq!(rows(&db, other).await.unwrap(), vec![other; ROWS], "after a drop at step {steps}");
+        if done.is_some() {
+            assert!(steps > 4, "only {steps} steps");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_full_pool_refuses_the_next_caller_and_says_when_to_come_back() {
     let (db, _) = database(2).await;
     let tenant = clock::new_id();
@@ -191,8 +210,12 @@ async fn an_abandoned_statement_ends_on_the_server_too() {
 
 async fn database(connections: usize) -> (Db, rapport_kit::db::Logins) {
     let logins = Infra::from_environment().database(&SERVICE).await;
-    let pool = PoolConfig { max_connections: connections, acquire_timeout: Duration::from_secs(1) };
-    (Db::new(logins.app.expose_secret(), pool).expect("an address"), logins)
+    (pool(&logins, connections), logins)
+}
+
+fn pool(logins: &rapport_kit::db::Logins, connections: usize) -> Db {
+    let config = PoolConfig { max_connections: connections, acquire_timeout: Duration::from_secs(1) };
+    Db::new(logins.app.expose_secret(), config).expect("an address")
 }
 
 /// A connection past the kit.

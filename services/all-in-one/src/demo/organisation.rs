@@ -258,9 +258,9 @@ async fn create_roles(servers: &Servers, administrator: &mut Caller) -> Result<V
     let hidden = FieldRule { resource: "contacts.contact".to_owned(), field: "person.birth_date".to_owned(), effect: FieldEffect::Hidden.into() };
     let plan = |display_name, permissions, field_rules, level, reach| RolePlan { display_name, permissions, field_rules, level, reach };
     let plans = [
-        plan("Sales representative", WORKS_WITH.as_slice(), Vec::new(), GrantLevel::Own, "own records"),
-        plan("Sales manager", &WORKS_WITH, Vec::new(), GrantLevel::BusinessUnitSubtree, "records of the unit and the units below"),
-        plan("Analyst", &READS, vec![hidden], GrantLevel::All, "all records, dates of birth hidden"),
+        plan("Aurora sales", WORKS_WITH.as_slice(), Vec::new(), GrantLevel::Own, "own records"),
+        plan("Aurora regional manager", &WORKS_WITH, Vec::new(), GrantLevel::BusinessUnitSubtree, "records of the unit and the units below"),
+        plan("Aurora analyst", &READS, vec![hidden], GrantLevel::All, "all records, dates of birth hidden"),
     ];
     let mut client = RoleServiceClient::new(servers.identity.clone());
     let mut positions = Vec::new();

@@ -24,7 +24,12 @@ const MOST: i64 = 20;
 
 /// Makes a key; its secret is in the answer and nowhere else. A key is worth as much as its account's grants, so
 /// making one asks for as much as giving them.
-pub(crate) async fn create(own: &Identity, ctx: &Ctx, account: &ServiceAccount, asked: Option<pb::ApiKey>) -> Result<pb::CreateApiKeyResponse, Fault> {
+pub(crate) async fn create(
+    own: &Identity,
+    ctx: &Ctx,
+    account: &ServiceAccount,
+    asked: Option<pb::ApiKey>,
+) -> Result<pb::CreateApiKeyResponse, Fault> {
     let asked = required(asked, "api_key")?;
     let now = ctx.now();
     let mut problems = Problems::default();

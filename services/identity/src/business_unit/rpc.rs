@@ -125,7 +125,8 @@ impl Rpc {
 async fn place(tx: &mut Tx, ctx: &Ctx, unit: &mut BusinessUnit, height: usize) -> Result<(), Fault> {
     let Some(parent) = unit.parent else { return Ok(()) };
     let above = sql::upwards(tx, ctx, parent).await?;
-    let parent = sql::find(tx.conn(), ctx, parent).await?.ok_or_else(|| Fault::invalid("business_unit.parent", "must be a business unit of this tenant"))?;
+    let parent =
+        sql::find(tx.conn(), ctx, parent).await?.ok_or_else(|| Fault::invalid("business_unit.parent", "must be a business unit of this tenant"))?;
     require_place(unit.id, &above, height)?;
     unit.legal_entity = unit.legal_entity.or(parent.legal_entity);
     Ok(())

@@ -11,16 +11,8 @@ use super::model::{Series, TaxId};
 use crate::list::Listing;
 use crate::parse::{Problems, timestamp};
 
-pub(super) const KNOWN: &[&str] = &[
-    "display_name",
-    "country",
-    "currency",
-    "fiscal_year_start_month",
-    "default_language",
-    "time_zone",
-    "tax_ids",
-    "number_series",
-];
+pub(super) const KNOWN: &[&str] =
+    &["display_name", "country", "currency", "fiscal_year_start_month", "default_language", "time_zone", "tax_ids", "number_series"];
 
 const FIELDS: &[Field] = &[
     Field { path: "display_name", column: Column::Plain("l.name_folded"), kind: Kind::Folded, sort: true },
@@ -130,12 +122,8 @@ pub(super) fn populated(entity: &pb::LegalEntity, field: &str) -> bool {
 impl From<&LegalEntity> for pb::LegalEntity {
     fn from(entity: &LegalEntity) -> Self {
         let tax_id = |id: &TaxId| pb::TaxId { kind: id.kind.clone(), value: id.value.clone() };
-        let series = |one: &Series| pb::NumberSeries {
-            collection: one.collection.clone(),
-            prefix: one.prefix.clone(),
-            gapless: one.gapless,
-            next: one.next,
-        };
+        let series =
+            |one: &Series| pb::NumberSeries { collection: one.collection.clone(), prefix: one.prefix.clone(), gapless: one.gapless, next: one.next };
         Self {
             name: entity.name(),
             display_name: entity.display_name.clone(),

@@ -86,7 +86,6 @@ const SHIPPED: [(&str, &str, &str, &[&str]); 6] = [
             "audit.seal.verify",
             "contacts.account.read",
             "contacts.contact.read",
-            "delivery.deadletter.read",
             "identity.access.explain",
             "identity.api_key.read",
             "identity.business_unit.read",

@@ -148,7 +148,10 @@ fn populated(role: &pb::Role, field: &str) -> bool {
 
 fn require_own(role: &Role) -> Result<(), Fault> {
     if role.shipped {
-        return Err(Fault::precondition("ROLE_SHIPPED", "Create a role of your own with what you need: this one came with the product and stays as it is."));
+        return Err(Fault::precondition(
+            "ROLE_SHIPPED",
+            "Create a role of your own with what you need: this one came with the product and stays as it is.",
+        ));
     }
     Ok(())
 }
@@ -165,7 +168,9 @@ fn require_held(ctx: &Ctx, permission: &str, everywhere: bool) -> Result<(), Fau
 
 fn taken(fault: Fault, role: &Role) -> Fault {
     match fault.constraint() {
-        Some("role_name") => Fault::exists("DISPLAY_NAME_TAKEN", "Choose another display name: another role has this one.").with("display_name", &role.display_name),
+        Some("role_name") => {
+            Fault::exists("DISPLAY_NAME_TAKEN", "Choose another display name: another role has this one.").with("display_name", &role.display_name)
+        }
         _ => fault,
     }
 }

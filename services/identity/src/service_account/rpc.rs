@@ -59,10 +59,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
         Ok(Response::new(()))
     }
 
-    async fn grant_service_account_role(
-        &self,
-        request: Request<pb::GrantServiceAccountRoleRequest>,
-    ) -> Result<Response<pb::ServiceAccount>, Status> {
+    async fn grant_service_account_role(&self, request: Request<pb::GrantServiceAccountRoleRequest>) -> Result<Response<pb::ServiceAccount>, Status> {
         let ctx = Ctx::of(&request)?;
         let request = request.get_ref();
         let grant = granting(&request.role, request.level())?;

@@ -151,6 +151,7 @@ fn short(secret: SecretString) -> SecretString {
 }
 
 fn missing(tenant: &str, email: &str, password: &SecretString) -> Vec<(String, String)> {
-    let given = [("tenant", !tenant.is_empty()), ("email", !email.is_empty() && email.len() <= 1024), ("password", !password.expose_secret().is_empty())];
+    let given =
+        [("tenant", !tenant.is_empty()), ("email", !email.is_empty() && email.len() <= 1024), ("password", !password.expose_secret().is_empty())];
     given.into_iter().filter(|(_, given)| !given).map(|(field, _)| (field.to_owned(), "must be given".to_owned())).collect()
 }

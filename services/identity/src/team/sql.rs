@@ -1,10 +1,10 @@
 //! Every statement about teams.
 
+use chrono::{DateTime, Utc};
 use rapport_kit::db::Conn;
 use rapport_kit::filter::fold;
 use rapport_kit::journal::Entry;
 use rapport_kit::{Ctx, Db, Fault};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::Team;

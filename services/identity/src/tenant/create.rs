@@ -17,7 +17,8 @@ pub(super) async fn create(own: &Identity, ctx: &Ctx, create: Create) -> Result<
     let now = ctx.now();
     let defaults = SecurityPolicy::defaults(now);
     let asked = create.security_policy.as_ref();
-    let policy = asked.map(|policy| security_policy::parse(&defaults, policy, None, "security_policy.")).transpose()?.map(|policy| policy.stored(now));
+    let policy =
+        asked.map(|policy| security_policy::parse(&defaults, policy, None, "security_policy.")).transpose()?.map(|policy| policy.stored(now));
     let min_length = policy.as_ref().unwrap_or(&defaults).password_min_length;
     if let Some(weakness) = password::weakness(&create.password, min_length, &[&create.email, &create.administrator, &create.slug]) {
         return Err(Fault::invalid("administrator.password", weakness));

@@ -42,8 +42,7 @@ impl Trusted {
     pub(crate) fn knows(&self, service: &str, shown: &SecretString) -> bool {
         let expected = self.services.get(service).unwrap_or(&self.own);
         let digest = |secret: &SecretString| digest::digest(&digest::SHA256, secret.expose_secret().as_bytes());
-        !expected.expose_secret().is_empty()
-            && constant_time::verify_slices_are_equal(digest(expected).as_ref(), digest(shown).as_ref()).is_ok()
+        !expected.expose_secret().is_empty() && constant_time::verify_slices_are_equal(digest(expected).as_ref(), digest(shown).as_ref()).is_ok()
     }
 }
 

@@ -22,14 +22,7 @@ const FIELDS: &[Field] = &[
     Field {
         path: "state",
         column: Column::Plain("(case when u.disabled then 2 when u.locked_until > now() then 3 else 1 end)::smallint"),
-        kind: Kind::Enum(&[
-            ("ACTIVE", 1),
-            ("DISABLED", 2),
-            ("LOCKED", 3),
-            ("STATE_ACTIVE", 1),
-            ("STATE_DISABLED", 2),
-            ("STATE_LOCKED", 3),
-        ]),
+        kind: Kind::Enum(&[("ACTIVE", 1), ("DISABLED", 2), ("LOCKED", 3), ("STATE_ACTIVE", 1), ("STATE_DISABLED", 2), ("STATE_LOCKED", 3)]),
         sort: false,
     },
     Field {

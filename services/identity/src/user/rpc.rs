@@ -164,9 +164,7 @@ impl Rpc {
             return Ok(Done::Unchanged(before.to_proto(ctx.now())));
         };
         let administrator = role::administrator(ctx.tenant());
-        if before.administers(administrator)
-            && !user.administers(administrator)
-            && !sql::other_administrator(&mut tx, ctx, id, administrator).await?
+        if before.administers(administrator) && !user.administers(administrator) && !sql::other_administrator(&mut tx, ctx, id, administrator).await?
         {
             let text = "Make somebody else an administrator over all records first: this is the last one.";
             return Err(Fault::precondition("LAST_ADMINISTRATOR", text).with("name", name));
