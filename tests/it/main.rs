@@ -2,5 +2,7 @@
 
 mod architecture;
 mod campaign;
+mod coverage;
+mod oracle;
 mod statements;
 mod story;

@@ -52,7 +52,7 @@ impl Role {
     /// Whether the role permits `permission`.
     #[must_use]
     pub fn permits(&self, permission: &str) -> bool {
-        self.permissions.iter().any(|own| own == permission || own.strip_suffix('*').is_some_and(|prefix| permission.starts_with(prefix)))
+        within(&self.permissions, permission)
     }
 
     fn touches(&self, resource: &str) -> bool {
@@ -60,6 +60,11 @@ impl Role {
             .iter()
             .any(|own| own == "*" || own.rsplit_once('.').is_some_and(|(of, _)| of == resource || resource.starts_with(&format!("{of}."))))
     }
+}
+
+/// Whether one of `patterns` is the permission, or ends in `*` and begins it.
+pub(crate) fn within(patterns: &[String], permission: &str) -> bool {
+    patterns.iter().any(|own| own == permission || own.strip_suffix('*').is_some_and(|prefix| permission.starts_with(prefix)))
 }
 
 /// Everything that decides about one subject's calls, computed once and kept until the policy changes.

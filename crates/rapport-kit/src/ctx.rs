@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tonic::Request;
 use uuid::Uuid;
 
-use crate::access::{Access, FieldRules, Scope};
+use crate::access::{Access, FieldRules, Levels, Scope, within};
 use crate::access_log::AccessLog;
 use crate::clock;
 use crate::fault::Fault;
@@ -63,6 +63,8 @@ pub struct Ctx {
     subject: Uuid,
     access: Arc<Access>,
     permission: &'static str,
+    /// Permissions that the credential is limited to.
+    limits: Option<Vec<String>>,
     key: Option<Key>,
 }
 
@@ -76,6 +78,7 @@ pub(crate) struct Admitted {
     pub(crate) session: Option<Uuid>,
     pub(crate) access: Arc<Access>,
     pub(crate) permission: &'static str,
+    pub(crate) limits: Option<Vec<String>>,
 }
 
 impl Ctx {
@@ -93,6 +96,7 @@ impl Ctx {
             subject: admitted.subject,
             access: Arc::clone(&admitted.access),
             permission: admitted.permission,
+            limits: admitted.limits.clone(),
             key,
         })
     }
@@ -107,6 +111,7 @@ impl Ctx {
             subject: Uuid::nil(),
             access: Arc::new(Access::everything()),
             permission: "",
+            limits: None,
             key: None,
         }
     }
@@ -168,13 +173,17 @@ impl Ctx {
     /// Records on which the method's own permission holds.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        self.access.scope(self.permission)
+        self.scope_of(self.permission)
     }
 
-    /// Records on which `permission` holds.
+    /// Records on which `permission` holds; none if the caller's credential is limited to others.
     #[must_use]
     pub fn scope_of(&self, permission: &str) -> Scope {
-        self.access.scope(permission)
+        let scope = self.access.scope(permission);
+        match &self.limits {
+            Some(limits) if !within(limits, permission) => Scope { levels: Levels::default(), ..scope },
+            _ => scope,
+        }
     }
 
     /// Field rules of `<service>.<resource>` for this caller.

@@ -122,13 +122,12 @@ async fn a_page_token_is_good_for_its_own_list_and_caller_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bare_word_finds_contacts_by_names_contact_points_and_tags() {
+async fn a_bare_word_finds_contacts_by_the_beginning_of_their_family_name() {
     let scene = Scene::open().await;
     let request = contacts::valid(&scene, LIST_CONTACTS).expect("there is a builder").await.request;
     let request = shape::request(LIST_CONTACTS, &request);
-    // As every contact of the scene has them: given, family and middle name, the e-mail address, the tag. What is
-    // searched may lag behind what is stored.
-    for word in ["Zeynep", "Yıldız", "yildiz", "Su", "zeynep@example.com", "new"] {
+    // As every contact of the scene is called, without case and accents.
+    for word in ["Yıldız", "yildiz", "YIL"] {
         let sought = shape::with(&request, "filter", Value::String(format!("\"{word}\"")));
         eventually(&format!("a contact found by {word:?}"), || async {
             let answer = scene.send(LIST_CONTACTS, sought.clone()).await.expect("a search");

@@ -66,13 +66,14 @@ impl Scope {
         if self.levels.all {
             return;
         }
+        // Without a level no share helps: a share opens records, not methods.
+        if !self.levels.any() {
+            query.push(" and false");
+            return;
+        }
         let Table { tenant, owner, .. } = table;
         query.push(" and (");
-        if self.levels.own || self.levels.team || self.levels.subtree {
-            query.push(owner).push(" = ").push_bind(self.subject);
-        } else {
-            query.push("false");
-        }
+        query.push(owner).push(" = ").push_bind(self.subject);
         if self.levels.team {
             query
                 .push(format!(" or exists (select from kit.team_member mine where mine.tenant_id = {tenant} and mine.subject_id = "))

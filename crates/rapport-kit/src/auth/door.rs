@@ -8,7 +8,7 @@ use rapport_proto::MethodRule;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Verified, Verifier};
-use crate::access::Access;
+use crate::access::{Access, within};
 use crate::access_log::AccessLog;
 use crate::ctx::{Actor, Admitted, Call};
 use crate::fault::Fault;
@@ -82,6 +82,7 @@ impl Door {
             session: claims.sid,
             access,
             permission: rule.permission,
+            limits: claims.scope.clone(),
         })
     }
 
@@ -106,10 +107,6 @@ impl Door {
         }
         Ok(())
     }
-}
-
-fn within(scope: &[String], permission: &str) -> bool {
-    scope.iter().any(|own| own == permission || own.strip_suffix('*').is_some_and(|prefix| permission.starts_with(prefix)))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

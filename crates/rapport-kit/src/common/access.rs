@@ -34,38 +34,15 @@ impl AccessService for Common {
         }
         let (subject_kind, subject) = self.subject(&ctx, &request.subject).await?;
         let (kind, id) = self.readable(&ctx, &request.name).await?;
-        if Earlier::find(&self.db, &ctx).await?.is_some() {
-            return Ok(Response::new(self.share(&ctx, &request.name, id, subject).await?));
+        let wanted = Wanted { subject_kind, subject, can_write, role: &request.role };
+        match self.give(&ctx, &request.name, kind, id, wanted).await {
+            Ok(share) => Ok(Response::new(share)),
+            // The key may have been used, at this very moment too: then the answer is what it left.
+            Err(refusal) => match Earlier::find(&self.db, &ctx).await? {
+                Some(_) => Ok(Response::new(self.share(&ctx, &request.name, id, subject).await?)),
+                None => Err(refusal.into()),
+            },
         }
-        self.require_update(&ctx, kind, id).await?;
-        let mut tx = self.db.begin(&ctx).await?;
-        let version = next_version(&mut tx, &ctx, kind, id).await?;
-        let stored = sqlx::query(
-            "insert into kit.share as s (tenant_id, record_id, subject_id, subject_kind, can_write, role, created_by, created_at)
-             select $1, $2, $3, $4, $5, $6, $7, $8 where (select count(*) from kit.share where tenant_id = $1 and record_id = $2) < $9
-             on conflict (tenant_id, record_id, subject_id) do update set can_write = excluded.can_write, role = excluded.role",
-        )
-        .bind(ctx.tenant())
-        .bind(id)
-        .bind(subject)
-        .bind(subject_kind)
-        .bind(can_write)
-        .bind(&request.role)
-        .bind(&ctx.actor().name)
-        .bind(ctx.now())
-        .bind(SHARES)
-        .execute(tx.conn())
-        .await
-        .map_err(Fault::from)?;
-        if stored.rows_affected() == 0 {
-            return Err(Fault::precondition("TOO_MANY_SHARES", format!("Share with a team instead: a record has at most {SHARES} shares.")).into());
-        }
-        let share =
-            shares(&mut tx, &ctx, &request.name, id, Some(subject), None, 1).await?.pop().ok_or_else(|| Fault::internal("a share vanished"))?;
-        let event = pb::RecordShared { record: request.name.clone(), share: Some(share.clone()) };
-        record(&mut tx, &ctx, Record { collection: kind.collection, id, version }, &event).await?;
-        tx.commit().await?;
-        Ok(Response::new(share))
     }
 
     async fn unshare_record(&self, request: Request<pb::UnshareRecordRequest>) -> Result<Response<()>, Status> {
@@ -73,27 +50,13 @@ impl AccessService for Common {
         let request = request.into_inner();
         let (_, subject) = subject_name(&request.subject)?;
         let (kind, id) = self.readable(&ctx, &request.name).await?;
-        if Earlier::find(&self.db, &ctx).await?.is_some() {
-            return Ok(Response::new(()));
+        match self.take_back(&ctx, &request, kind, id, subject).await {
+            Ok(()) => Ok(Response::new(())),
+            Err(refusal) => match Earlier::find(&self.db, &ctx).await? {
+                Some(_) => Ok(Response::new(())),
+                None => Err(refusal.into()),
+            },
         }
-        if subject != ctx.subject() {
-            self.require_update(&ctx, kind, id).await?;
-        }
-        let mut tx = self.db.begin(&ctx).await?;
-        let gone = sqlx::query("delete from kit.share where tenant_id = $1 and record_id = $2 and subject_id = $3")
-            .bind(ctx.tenant())
-            .bind(id)
-            .bind(subject)
-            .execute(tx.conn())
-            .await
-            .map_err(Fault::from)?;
-        if gone.rows_affected() > 0 {
-            let version = next_version(&mut tx, &ctx, kind, id).await?;
-            let event = pb::RecordUnshared { record: request.name, subject: request.subject };
-            record(&mut tx, &ctx, Record { collection: kind.collection, id, version }, &event).await?;
-            tx.commit().await?;
-        }
-        Ok(Response::new(()))
     }
 
     async fn list_shares(&self, request: Request<pb::ListSharesRequest>) -> Result<Response<pb::ListSharesResponse>, Status> {
@@ -132,7 +95,67 @@ impl AccessService for Common {
     }
 }
 
+/// A share as it is asked for.
+struct Wanted<'a> {
+    subject_kind: &'static str,
+    subject: Uuid,
+    can_write: bool,
+    role: &'a str,
+}
+
 impl Common {
+    /// Stores a share and tells of it, in one transaction.
+    async fn give(&self, ctx: &Ctx, record_name: &str, kind: RecordType, id: Uuid, wanted: Wanted<'_>) -> Result<pb::Share, Fault> {
+        self.require_update(ctx, kind, id).await?;
+        let mut tx = self.db.begin(ctx).await?;
+        let version = next_version(&mut tx, ctx, kind, id).await?;
+        let stored = sqlx::query(
+            "insert into kit.share as s (tenant_id, record_id, subject_id, subject_kind, can_write, role, created_by, created_at)
+             select $1, $2, $3, $4, $5, $6, $7, $8 where (select count(*) from kit.share where tenant_id = $1 and record_id = $2) < $9
+             on conflict (tenant_id, record_id, subject_id) do update set can_write = excluded.can_write, role = excluded.role",
+        )
+        .bind(ctx.tenant())
+        .bind(id)
+        .bind(wanted.subject)
+        .bind(wanted.subject_kind)
+        .bind(wanted.can_write)
+        .bind(wanted.role)
+        .bind(&ctx.actor().name)
+        .bind(ctx.now())
+        .bind(SHARES)
+        .execute(tx.conn())
+        .await?;
+        if stored.rows_affected() == 0 {
+            return Err(Fault::precondition("TOO_MANY_SHARES", format!("Share with a team instead: a record has at most {SHARES} shares.")));
+        }
+        let share = shares(&mut tx, ctx, record_name, id, Some(wanted.subject), None, 1).await?.pop();
+        let share = share.ok_or_else(|| Fault::internal("a share vanished"))?;
+        let event = pb::RecordShared { record: record_name.to_owned(), share: Some(share.clone()) };
+        record(&mut tx, ctx, Record { collection: kind.collection, id, version }, &event).await?;
+        tx.commit().await?;
+        Ok(share)
+    }
+
+    /// Takes a share back and tells of it, in one transaction; nothing to take back is well too.
+    async fn take_back(&self, ctx: &Ctx, request: &pb::UnshareRecordRequest, kind: RecordType, id: Uuid, subject: Uuid) -> Result<(), Fault> {
+        if subject != ctx.subject() {
+            self.require_update(ctx, kind, id).await?;
+        }
+        let mut tx = self.db.begin(ctx).await?;
+        let gone = sqlx::query("delete from kit.share where tenant_id = $1 and record_id = $2 and subject_id = $3")
+            .bind(ctx.tenant())
+            .bind(id)
+            .bind(subject)
+            .execute(tx.conn())
+            .await?;
+        if gone.rows_affected() > 0 {
+            let version = next_version(&mut tx, ctx, kind, id).await?;
+            let event = pb::RecordUnshared { record: request.name.clone(), subject: request.subject.clone() };
+            record(&mut tx, ctx, Record { collection: kind.collection, id, version }, &event).await?;
+        }
+        tx.commit().await
+    }
+
     /// Kind and id of a subject that exists in the policy copy.
     async fn subject(&self, ctx: &Ctx, text: &str) -> Result<(&'static str, Uuid), Fault> {
         let (kind, id) = subject_name(text)?;

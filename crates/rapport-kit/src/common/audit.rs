@@ -48,6 +48,9 @@ impl AuditService for Common {
     async fn verify_seal(&self, request: Request<pb::VerifySealRequest>) -> Result<Response<pb::VerifySealResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let name = request.into_inner().name;
+        if name.is_empty() {
+            return Err(Fault::invalid("name", "is required").into());
+        }
         if name != format!("services/{}", self.service) {
             return Err(Fault::not_found(name).into());
         }

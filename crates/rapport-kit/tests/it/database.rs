@@ -63,14 +63,22 @@ async fn a_statement_dropped_at_any_step_leaves_nothing_wrong_behind() {
     let (tenant, other) = (clock::new_id(), clock::new_id());
     fill(&filling, tenant).await;
     fill(&filling, other).await;
-    for steps in 0.. {
-        // Each time from the very beginning: connecting, setting the tenant, reading.
+    let mut whole = 0;
+    let db = pool(&logins, 1);
+    let mut counted = pin!(rows(&db, tenant));
+    poll_fn(|context| {
+        whole += 1;
+        counted.as_mut().poll(context).map(|_| ())
+    })
+    .await;
+    // The last steps of the way, each time from the very beginning: most of them are spent on the password,
+    // then come the setting of the tenant and the reading.
+    for steps in u64::saturating_sub(whole, 60).. {
         let db = pool(&logins, 1);
         let done = dropped_after(steps, rows(&db, tenant)).await;
         assert_eq!(rows(&db, tenant).await.unwrap(), vec![tenant; ROWS], "after a drop at step {steps}");
         assert_eq!(rows(&db, other).await.unwrap(), vec![other; ROWS], "after a drop at step {steps}");
         if done.is_some() {
-            assert!(steps > 4, "only {steps} steps");
             break;
         }
     }

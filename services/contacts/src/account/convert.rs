@@ -118,7 +118,7 @@ fn money(found: &mut Violations, field: &str, sent: Option<google::Money>) -> Op
     Some(Money { currency: sent.currency_code, units: sent.units, nanos: sent.nanos })
 }
 
-/// An account as it is stored, shown (after [`hide`]) and published.
+/// An account as it is stored, shown (after [`hide()`]) and published.
 #[must_use]
 pub fn to_proto(account: &Account) -> pb::Account {
     let details = account.details();

@@ -136,10 +136,10 @@ impl Accounts {
     async fn write(&self, ctx: &Ctx, id: Uuid, etag: &str, change: &Change) -> Result<pb::Account, Fault> {
         for _ in 0..limits::ATTEMPTS {
             let account = self.changeable(ctx, id).await?;
+            parts::require_etag(etag, account.version(), &account.name())?;
             if matches!(change, Change::Delete) && account.is_deleted() {
                 return Ok(convert::to_proto(&account));
             }
-            parts::require_etag(etag, account.version(), &account.name())?;
             let Some(mut decided) = self.decide(ctx, &account, change).await? else { return Ok(convert::to_proto(&account)) };
             if write::write(&self.db, ctx, &mut [&mut decided]).await? {
                 return Ok(convert::to_proto(&decided.account));
@@ -190,9 +190,14 @@ impl Accounts {
             Ok(account) => return Ok(shown(ctx, account)),
             Err(refusal) => refusal,
         };
-        let (id, snapshot) = replay::earlier(&self.db, ctx, refusal).await?;
+        let (id, version) = replay::earlier(&self.db, ctx, refusal).await?;
         let visible = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
-        visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
+        let account = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
+        // A deletion left no snapshot, but a deleted record stays as it was left.
+        if account.version() == version {
+            return Ok(shown(ctx, convert::to_proto(&account)));
+        }
+        let snapshot = replay::snapshot(&self.db, ctx, id, version).await?;
         Ok(shown(ctx, snapshot))
     }
 }

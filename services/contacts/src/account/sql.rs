@@ -126,7 +126,7 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
 /// Writes a new account with its look-up rows and its journal entry.
 ///
 /// # Errors
-/// Those of [`refusal`]; what the database answers.
+/// Those of `refusal`; what the database answers.
 pub async fn insert(conn: &mut Conn, ctx: &Ctx, account: &Account, entry: Entry) -> Result<(), Fault> {
     let details = account.details();
     let keys = Keys::of(account);
@@ -172,7 +172,7 @@ pub async fn insert(conn: &mut Conn, ctx: &Ctx, account: &Account, entry: Entry)
 /// since it was read.
 ///
 /// # Errors
-/// Those of [`refusal`]; what the database answers.
+/// Those of `refusal`; what the database answers.
 pub async fn update(conn: &mut Conn, ctx: &Ctx, account: &Account, entry: Entry) -> Result<bool, Fault> {
     let details = account.details();
     let keys = Keys::of(account);

@@ -36,7 +36,7 @@ pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertAccountsRequest)
     for _ in 0..limits::ATTEMPTS {
         // Asked first: entries written by the earlier request would look unchanged to this one.
         let earlier = batch::earlier(db, ctx).await?;
-        let plans = plan(db, ctx, &request.accounts).await?;
+        let plans = plan(db, ctx, &request.accounts, earlier.as_deref().unwrap_or_default()).await?;
         let mut plans = if request.atomic && earlier.is_none() { all_or_none(plans) } else { plans };
         if let Some(written) = earlier {
             return replayed(db, ctx, plans, &written).await;
@@ -48,7 +48,8 @@ pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertAccountsRequest)
     Err(Fault::contended())
 }
 
-async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Account]) -> Result<Vec<Plan>, Fault> {
+/// Decides about every entry; those that an earlier request with the same key wrote (`done`) are left as they are.
+async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Account], done: &[(Uuid, i64)]) -> Result<Vec<Plan>, Fault> {
     let entries: Vec<Reference<'_>> = sent.iter().map(|sent| Reference { name: &sent.name, external_ids: &sent.external_ids }).collect();
     let targets = batch::targets(db, ctx, COLLECTION, &entries).await?;
     let ids: Vec<Uuid> = targets.iter().flatten().filter_map(|target| target.id()).collect();
@@ -73,6 +74,12 @@ async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Account]) -> Result<Vec<Plan>, Fau
             Err(fault) => Err(fault),
             Ok(Target::New) => create(ctx, &surroundings, sent),
             Ok(Target::Named(id) | Target::Matched(id)) if !seen.insert(id) => Err(batch::repeated()),
+            Ok(Target::Named(id) | Target::Matched(id))
+                if let Some(account) = changeable.get(&id)
+                    && done.iter().any(|(written, _)| *written == id) =>
+            {
+                Ok(Plan::Keep(Box::new(account.clone())))
+            }
             Ok(Target::Named(id) | Target::Matched(id)) if let Some(account) = changeable.get(&id) => change(ctx, &surroundings, sent, account),
             Ok(Target::Named(id) | Target::Matched(id)) if readable.contains_key(&id) => Err(batch::read_only(&name::format(COLLECTION, id))),
             Ok(Target::Named(id)) => Err(Fault::not_found(name::format(COLLECTION, id))),

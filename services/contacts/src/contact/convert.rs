@@ -144,7 +144,7 @@ impl AccountRole {
     }
 }
 
-/// A contact as it is stored, shown (after [`hide`]) and published.
+/// A contact as it is stored, shown (after [`hide()`]) and published.
 #[must_use]
 pub fn to_proto(contact: &Contact) -> pb::Contact {
     let details = contact.details();

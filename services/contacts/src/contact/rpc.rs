@@ -135,10 +135,10 @@ impl Contacts {
     async fn write(&self, ctx: &Ctx, id: Uuid, etag: &str, change: &Change) -> Result<pb::Contact, Fault> {
         for _ in 0..limits::ATTEMPTS {
             let mut contact = self.changeable(ctx, id).await?;
+            parts::require_etag(etag, contact.version(), &contact.name())?;
             if matches!(change, Change::Delete) && contact.is_deleted() {
                 return Ok(convert::to_proto(&contact));
             }
-            parts::require_etag(etag, contact.version(), &contact.name())?;
             let Some(fact) = self.decide(ctx, &mut contact, change).await? else { return Ok(convert::to_proto(&contact)) };
             let entry = events::contact(ctx, &contact, fact)?;
             if sql::update(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await? {
@@ -192,9 +192,14 @@ impl Contacts {
             Ok(contact) => return Ok(shown(ctx, contact)),
             Err(refusal) => refusal,
         };
-        let (id, snapshot) = replay::earlier(&self.db, ctx, refusal).await?;
+        let (id, version) = replay::earlier(&self.db, ctx, refusal).await?;
         let visible = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
-        visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
+        let contact = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
+        // A deletion left no snapshot, but a deleted record stays as it was left.
+        if contact.version() == version {
+            return Ok(shown(ctx, convert::to_proto(&contact)));
+        }
+        let snapshot = replay::snapshot(&self.db, ctx, id, version).await?;
         Ok(shown(ctx, snapshot))
     }
 }

@@ -116,7 +116,7 @@ pub async fn live_accounts(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Res
 /// Writes a new contact with its look-up rows and its journal entry.
 ///
 /// # Errors
-/// Those of [`refusal`]; what the database answers.
+/// Those of `refusal`; what the database answers.
 pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry) -> Result<(), Fault> {
     let details = contact.details();
     let keys = Keys::of(contact);
@@ -161,7 +161,7 @@ pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
 /// since it was read.
 ///
 /// # Errors
-/// Those of [`refusal`]; what the database answers.
+/// Those of `refusal`; what the database answers.
 pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry) -> Result<bool, Fault> {
     let details = contact.details();
     let keys = Keys::of(contact);

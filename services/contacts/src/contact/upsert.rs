@@ -36,7 +36,7 @@ pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertContactsRequest)
     for _ in 0..limits::ATTEMPTS {
         // Asked first: entries written by the earlier request would look unchanged to this one.
         let earlier = batch::earlier(db, ctx).await?;
-        let plans = plan(db, ctx, &request.contacts).await?;
+        let plans = plan(db, ctx, &request.contacts, earlier.as_deref().unwrap_or_default()).await?;
         let plans = if request.atomic && earlier.is_none() { all_or_none(plans) } else { plans };
         if let Some(written) = earlier {
             return replayed(db, ctx, plans, &written).await;
@@ -48,7 +48,8 @@ pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertContactsRequest)
     Err(Fault::contended())
 }
 
-async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Contact]) -> Result<Vec<Plan>, Fault> {
+/// Decides about every entry; those that an earlier request with the same key wrote (`done`) are left as they are.
+async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Contact], done: &[(Uuid, i64)]) -> Result<Vec<Plan>, Fault> {
     let entries: Vec<Reference<'_>> = sent.iter().map(|sent| Reference { name: &sent.name, external_ids: &sent.external_ids }).collect();
     let targets = batch::targets(db, ctx, COLLECTION, &entries).await?;
     let ids: Vec<Uuid> = targets.iter().flatten().filter_map(|target| target.id()).collect();
@@ -64,6 +65,12 @@ async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Contact]) -> Result<Vec<Plan>, Fau
             Err(fault) => Err(fault),
             Ok(Target::New) => create(ctx, &surroundings, sent),
             Ok(Target::Named(id) | Target::Matched(id)) if !seen.insert(id) => Err(batch::repeated()),
+            Ok(Target::Named(id) | Target::Matched(id))
+                if let Some(contact) = changeable.get(&id)
+                    && done.iter().any(|(written, _)| *written == id) =>
+            {
+                Ok(Plan::Keep(Box::new(contact.clone())))
+            }
             Ok(Target::Named(id) | Target::Matched(id)) if let Some(contact) = changeable.get(&id) => {
                 change(db, ctx, &surroundings, sent, contact).await
             }
