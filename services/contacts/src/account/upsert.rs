@@ -37,6 +37,10 @@ pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertAccountsRequest)
         // Asked first: entries written by the earlier request would look unchanged to this one.
         let earlier = batch::earlier(db, ctx).await?;
         let plans = plan(db, ctx, &request.accounts, earlier.as_deref().unwrap_or_default()).await?;
+        // Asked again: the same request may have been carried out while this one was planned.
+        if earlier.is_none() && batch::earlier(db, ctx).await?.is_some() {
+            continue;
+        }
         let mut plans = if request.atomic && earlier.is_none() { all_or_none(plans) } else { plans };
         if let Some(written) = earlier {
             return replayed(db, ctx, plans, &written).await;
