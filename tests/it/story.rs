@@ -3,15 +3,17 @@
 use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_identity_api::v1 as identity;
+use rapport_identity_api::v1::business_unit_service_client::BusinessUnitServiceClient;
 use rapport_identity_api::v1::role_service_client::RoleServiceClient;
 use rapport_identity_api::v1::security_policy_service_client::SecurityPolicyServiceClient;
 use rapport_identity_api::v1::session_service_client::SessionServiceClient;
+use rapport_identity_api::v1::team_service_client::TeamServiceClient;
 use rapport_identity_api::v1::tenant_service_client::TenantServiceClient;
 use rapport_identity_api::v1::user_service_client::UserServiceClient;
 use rapport_kit::clock;
 use rapport_kit::process::Running;
 use rapport_kit::testing::{self, Infra, channel, eventually, password};
-use rapport_proto::common::v1::GrantLevel;
+use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel};
 use secrecy::ExposeSecret;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
@@ -130,4 +132,50 @@ async fn a_role_that_is_cut_ends_the_access_of_whoever_held_it() {
         office.create_contact(&writer, "Never").await.err().filter(|status| status.code() == Code::Unauthenticated)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_widens_their_own_reach() {
+    let office = Office::open().await;
+    office.tenant("reach", Some(policy())).await;
+    let admin = office.sign_in("reach", "admin@example.com").await;
+    let mut units = BusinessUnitServiceClient::new(office.identity.clone());
+    let top = units.list_business_units(with(&admin, identity::ListBusinessUnitsRequest::default())).await.expect("units").into_inner();
+    let parent = top.business_units.first().expect("a tenant has a unit at the top").name.clone();
+    let unit = identity::BusinessUnit { display_name: "Elsewhere".to_owned(), parent, ..identity::BusinessUnit::default() };
+    let request = identity::CreateBusinessUnitRequest { business_unit: Some(unit) };
+    let elsewhere = units.create_business_unit(with(&admin, request)).await.expect("a unit").into_inner();
+
+    // Bound by a rule on contacts, and allowed to keep their own user, to make roles and to give them.
+    let permissions = ["contacts.contact.read", "identity.user.read", "identity.user.update", "identity.user.grant", "identity.role.create"];
+    let hidden = FieldRule { resource: "contacts.contact".to_owned(), field: "person.birth_date".to_owned(), effect: FieldEffect::Hidden.into() };
+    let role = identity::Role {
+        display_name: "Bound".to_owned(),
+        permissions: permissions.into_iter().chain(["identity.team.create"]).map(str::to_owned).collect(),
+        field_rules: vec![hidden],
+        ..identity::Role::default()
+    };
+    let mut roles = RoleServiceClient::new(office.identity.clone());
+    let role = roles.create_role(with(&admin, identity::CreateRoleRequest { role: Some(role) })).await.expect("a role").into_inner();
+    let mut users = UserServiceClient::new(office.identity.clone());
+    let user = identity::User { display_name: "Climber".to_owned(), email: "climber@example.com".to_owned(), ..identity::User::default() };
+    let request = identity::CreateUserRequest { user: Some(user), initial_password: PASSWORD.to_owned() };
+    let user = users.create_user(with(&admin, request)).await.expect("a user").into_inner();
+    let grant = identity::GrantRoleRequest { name: user.name.clone(), role: role.name, level: GrantLevel::Own.into(), etag: String::new() };
+    users.grant_role(with(&admin, grant)).await.expect("a grant");
+
+    let climber = office.sign_in("reach", "climber@example.com").await;
+    let get = identity::GetUserRequest { name: user.name.clone() };
+    eventually("the role has arrived", || async { UserServiceClient::new(office.identity.clone()).get_user(with(&climber, get.clone())).await.ok() })
+        .await;
+
+    let moved = identity::User { name: user.name.clone(), business_unit: elsewhere.name, ..identity::User::default() };
+    let refused = users.update_user(with(&climber, identity::UpdateUserRequest { user: Some(moved), update_mask: None })).await;
+    assert_eq!(reason(&refused.expect_err("a unit of one's own choice")), "GRANT_EXCEEDS_CALLER");
+    let team = identity::Team { display_name: "Mine".to_owned(), members: vec![user.name], ..identity::Team::default() };
+    let refused = TeamServiceClient::new(office.identity.clone()).create_team(with(&climber, identity::CreateTeamRequest { team: Some(team) })).await;
+    assert_eq!(reason(&refused.expect_err("a team of one's own choice")), "GRANT_EXCEEDS_CALLER");
+    let free = identity::Role { display_name: "Free".to_owned(), permissions: vec!["contacts.contact.read".to_owned()], ..identity::Role::default() };
+    let refused = roles.create_role(with(&climber, identity::CreateRoleRequest { role: Some(free) })).await;
+    assert_eq!(reason(&refused.expect_err("a role without the rule")), "GRANT_EXCEEDS_CALLER");
 }

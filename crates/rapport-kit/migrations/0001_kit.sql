@@ -43,6 +43,8 @@ create table kit.journal (
   primary key (xid, id, recorded_at)
 ) partition by range (recorded_at);
 create index journal_record on kit.journal (tenant_id, record_id, version, ordinal);
+-- Read from a place onwards by every service; only identity writes such rows.
+create index journal_policy on kit.journal (xid, id) where fact = 'identity.policy.changed.v1';
 create table kit.journal_default partition of kit.journal default;
 alter table kit.journal_default enable row level security;
 alter table kit.journal_default force row level security;
@@ -196,6 +198,8 @@ create table kit.dead_letter (
   dead_at timestamptz not null default now(),
   primary key (tenant_id, id)
 );
+-- A death between this row and the acknowledgement must not bury the event twice.
+create unique index dead_letter_event on kit.dead_letter (tenant_id, consumer, event_id);
 select kit.tenant_table('kit.dead_letter');
 
 -- Leases: one holder at a time for a shard, a partition or a job; the token grows with each new holder.

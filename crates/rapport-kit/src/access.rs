@@ -55,6 +55,11 @@ impl Role {
         within(&self.permissions, permission)
     }
 
+    fn rules_of(&self, resource: &str) -> FieldRules {
+        let own = self.field_rules.iter().filter(|(on, _, _)| on == resource);
+        FieldRules::new(own.map(|(_, path, effect)| (path.clone(), *effect)).collect())
+    }
+
     fn touches(&self, resource: &str) -> bool {
         self.permissions
             .iter()
@@ -127,6 +132,17 @@ impl Access {
         }
     }
 
+    /// Resource and path of a rule that binds the subject and that `role`, held too, would take away; nobody may
+    /// give or make such a role.
+    #[must_use]
+    pub fn freed_by(&self, role: &Role) -> Option<(&str, &str)> {
+        self.fields.iter().filter(|(resource, _)| role.touches(resource)).find_map(|(resource, rules)| {
+            let theirs = role.rules_of(resource);
+            let freed = rules.iter().find(|(path, effect)| theirs.effect(path).is_none_or(|kept| kept < *effect));
+            freed.map(|(path, _)| (resource.as_str(), path))
+        })
+    }
+
     /// Rules for the fields of `<service>.<resource>`.
     #[must_use]
     pub fn fields(&self, resource: &str) -> &FieldRules {
@@ -138,13 +154,51 @@ impl Access {
 /// Rules that hold for the subject: those that every role with any permission on the resource carries; the
 /// mildest effect wins.
 fn field_rules(resource: &str, roles: &[(Role, Levels)]) -> FieldRules {
-    let mut touching = roles.iter().map(|(role, _)| role).filter(|role| role.touches(resource));
-    let Some(first) = touching.next() else { return FieldRules::none() };
-    let of = |role: &Role, path: &str| role.field_rules.iter().find(|(on, field, _)| on == resource && field == path).map(|(_, _, effect)| *effect);
-    let others: Vec<&Role> = touching.collect();
-    let rules = first.field_rules.iter().filter(|(on, _, _)| on == resource).filter_map(|(_, path, effect)| {
-        let mildest = others.iter().try_fold(*effect, |mildest, role| of(role, path).map(|effect| effect.min(mildest)))?;
-        Some((path.clone(), mildest))
-    });
-    FieldRules::new(rules.collect())
+    let touching = roles.iter().map(|(role, _)| role).filter(|role| role.touches(resource));
+    let each: Vec<FieldRules> = touching.map(|role| role.rules_of(resource)).collect();
+    let mut paths: Vec<&str> = each.iter().flat_map(|rules| rules.iter().map(|(path, _)| path)).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let mildest = |path: &str| each.iter().map(|rules| rules.effect(path)).min().flatten();
+    FieldRules::new(paths.iter().filter_map(|path| Some(((*path).to_owned(), mildest(path)?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(permissions: &[&str], hidden: &[&str]) -> (Role, Levels) {
+        let rules = hidden.iter().map(|path| ("a.b".to_owned(), (*path).to_owned(), Effect::Hidden)).collect();
+        let permissions = permissions.iter().map(|permission| (*permission).to_owned()).collect();
+        (Role { display_name: String::new(), permissions, field_rules: rules }, Levels { all: true, ..Levels::default() })
+    }
+
+    fn access(roles: Vec<(Role, Levels)>) -> Access {
+        Access::new(Uuid::nil(), None, Vec::new(), roles)
+    }
+
+    #[test]
+    fn a_field_is_hidden_only_if_every_role_on_the_resource_hides_it() {
+        let hides = access(vec![role(&["a.b.read"], &["x"])]);
+        assert_eq!(hides.fields("a.b").effect("x"), Some(Effect::Hidden));
+        let one_shows = access(vec![role(&["a.b.read"], &["x"]), role(&["a.b.read"], &[])]);
+        assert_eq!(one_shows.fields("a.b").effect("x"), None);
+        let other_resource = access(vec![role(&["a.b.read"], &["x"]), role(&["c.d.read"], &[])]);
+        assert_eq!(other_resource.fields("a.b").effect("x"), Some(Effect::Hidden));
+    }
+
+    #[test]
+    fn rules_on_a_whole_and_on_its_part_both_hide_the_part() {
+        let both = access(vec![role(&["a.b.read"], &["x"]), role(&["a.b.read"], &["x.y"])]);
+        assert_eq!(both.fields("a.b").effect("x.y"), Some(Effect::Hidden));
+        assert_eq!(both.fields("a.b").effect("x.z"), None);
+    }
+
+    #[test]
+    fn a_role_without_a_rule_that_binds_somebody_would_set_them_free() {
+        let bound = access(vec![role(&["a.b.read"], &["x"])]);
+        assert_eq!(bound.freed_by(&role(&["a.b.read"], &[]).0), Some(("a.b", "x")));
+        assert_eq!(bound.freed_by(&role(&["a.b.read"], &["x"]).0), None);
+        assert_eq!(bound.freed_by(&role(&["c.d.read"], &[]).0), None);
+    }
 }

@@ -121,6 +121,10 @@ impl Secrets {
     pub fn load(folder: &Path) -> Result<Self, Fault> {
         let mut errors = Vec::new();
         let mut read = |name: &str| match std::fs::read_to_string(folder.join(name)) {
+            Ok(text) if text.trim().is_empty() => {
+                errors.push(format!("secret {name}: is empty"));
+                SecretString::default()
+            }
             Ok(text) => SecretString::from(text.trim().to_owned()),
             Err(error) => {
                 errors.push(format!("secret {name}: {error}"));

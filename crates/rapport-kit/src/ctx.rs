@@ -41,7 +41,7 @@ pub struct Call {
     pub method: &'static str,
     /// From `x-request-id`, or made here; echoed to the caller.
     pub request_id: String,
-    /// Trace id in hex, if the call is traced.
+    /// `traceparent` of the call, if it is traced.
     pub trace_id: Option<String>,
     /// When the caller stops waiting.
     pub deadline: Instant,
@@ -164,10 +164,22 @@ impl Ctx {
         self.key.as_ref()
     }
 
+    /// Everything the caller may do and is bound by.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// Notes in the access log that the caller reads these records, whose reading is sensitive.
     pub fn log_read(&self, names: &[String]) {
         let subject = self.actor.on_behalf_of.as_ref().unwrap_or(&self.actor.name);
         self.call.log.read(self.tenant, subject, self.call.method, names, &self.call.request_id);
+    }
+
+    /// The method's own permission; empty where its door asks for none.
+    #[must_use]
+    pub fn permission(&self) -> &'static str {
+        self.permission
     }
 
     /// Records on which the method's own permission holds.

@@ -181,7 +181,8 @@ impl From<sqlx::Error> for Fault {
         match (&error, state.as_deref()) {
             (_, Some("57014")) => Self::deadline().because(error),
             (_, Some("40001" | "40P01" | "55P03")) => Self::contended().because(error),
-            (_, Some("57P01" | "57P02" | "57P03" | "53300")) | (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_), _) => {
+            (_, Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300"))
+            | (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_), _) => {
                 Self::unavailable("DATABASE_AWAY", "The database does not answer at this moment; send the request again.").because(error)
             }
             _ => Self::internal(error),

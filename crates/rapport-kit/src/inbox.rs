@@ -191,7 +191,8 @@ impl Consumers {
         let tenant = tenant(delivery).unwrap_or(Uuid::nil());
         let mut tx = db.begin_for(tenant).await?;
         sqlx::query(
-            "insert into kit.dead_letter (tenant_id, id, consumer, event_id, routing_key, headers, body, reason) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into kit.dead_letter (tenant_id, id, consumer, event_id, routing_key, headers, body, reason)
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (tenant_id, consumer, event_id) do nothing",
         )
         .bind(tenant)
         .bind(clock::new_id())

@@ -140,9 +140,6 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
     let sealer = Sealer::new(secrets.sealing.expose_secret().as_bytes());
     let mut routes = Routes::builder();
     routes.add_service(health_service);
-    if config.reflection {
-        reflection(&mut routes, service)?;
-    }
     let mut app = App {
         db,
         system,
@@ -158,6 +155,9 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
         credentials: Vec::new(),
     };
     (service.start)(&mut app).await?;
+    if app.config.reflection {
+        reflection(&mut app, service)?;
+    }
     let keys = Arc::new(Keys::default());
     let holder = format!("{}-{}", service.name, clock::new_id().simple());
     let broker = app.secrets.broker.clone().map(|url| Broker::new(url, app.config.broker_prefix.clone()));
@@ -203,15 +203,20 @@ fn identity_address(service: &Service, config: &Config, address: SocketAddr) -> 
     if service.name == "identity" { format!("http://127.0.0.1:{}", address.port()) } else { config.identity.clone() }
 }
 
-fn reflection(routes: &mut RoutesBuilder, service: &Service) -> Result<(), Fault> {
-    let mut builder = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    let mut older = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    for descriptors in service.descriptors {
-        builder = builder.register_encoded_file_descriptor_set(descriptors);
-        older = older.register_encoded_file_descriptor_set(descriptors);
-    }
-    routes.add_service(builder.build_v1().map_err(Fault::internal)?);
-    routes.add_service(older.build_v1alpha().map_err(Fault::internal)?);
+/// Both versions of reflection, since older tools know the older one only; they name what is served, no more.
+fn reflection(app: &mut App, service: &Service) -> Result<(), Fault> {
+    let builder = || {
+        let mut builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("grpc.health.v1.Health");
+        for descriptors in service.descriptors {
+            builder = builder.register_encoded_file_descriptor_set(descriptors);
+        }
+        app.served.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+    };
+    let (current, older) = (builder().build_v1().map_err(Fault::internal)?, builder().build_v1alpha().map_err(Fault::internal)?);
+    app.routes.add_service(current);
+    app.routes.add_service(older);
     Ok(())
 }
 

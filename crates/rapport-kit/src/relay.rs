@@ -11,7 +11,7 @@
 //! a consumer away for good deletes its keys from `kit.claimed_key`.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
@@ -24,11 +24,14 @@ use crate::metrics;
 use crate::tasks::Tasks;
 
 /// Rows sent in one round; also the window of unconfirmed messages.
-const BATCH: i64 = 300;
+const BATCH: i64 = 500;
 const BUSY: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(250);
+const LONGEST_ROUND: Duration = Duration::from_secs(60);
 /// Wait after the broker refused or could not be reached.
 const BACK_OFF: Duration = Duration::from_secs(1);
+/// Held records remembered at most.
+const HELD: usize = 5_000;
 
 /// Sends the events of one service.
 #[derive(Debug)]
@@ -39,7 +42,28 @@ pub struct Relay {
     publisher: Publisher,
     /// Keys that a queue wanted at least once; none until they are read.
     claimed: Option<HashSet<String>>,
+    /// Records whose next event was not taken; tried again together after a while.
+    held: HashSet<RecordKey>,
+    held_since: Instant,
 }
+
+/// The first rows of each shard, ordinary ones before bulk ones; without held records, and without rows whose
+/// record has earlier rows of the other kind waiting, so that nothing overtakes. Every branch follows the primary key.
+const BATCH_OF_ROWS: &str = "
+    select o.shard, o.bulk, o.id, j.tenant_id, j.record_type, j.record_id, j.version, j.ordinal, j.fact, j.message_type, j.message,
+      j.actor, j.request_id, j.trace_id, j.era, j.recorded_at
+    from (
+      select waiting.* from unnest($1::smallint[]) mine (shard) cross join lateral (
+        (select * from kit.outbox n where n.shard = mine.shard and not n.bulk and n.record_id <> all($3)
+           and not exists (select from kit.outbox b where b.bulk and b.record_id = n.record_id and b.id < n.id)
+         order by n.id limit $2)
+        union all
+        (select * from kit.outbox n where n.shard = mine.shard and n.bulk and n.record_id <> all($3)
+           and not exists (select from kit.outbox e where e.shard = n.shard and not e.bulk and e.id < n.id and e.record_id = n.record_id)
+         order by n.id limit $2)
+      ) waiting order by waiting.bulk, waiting.id limit $2) o
+    join kit.journal j on j.xid = o.xid and j.id = o.id and j.recorded_at = o.recorded_at
+    order by o.bulk, o.id";
 
 /// A record among those of all tenants.
 type RecordKey = (Uuid, Uuid);
@@ -70,21 +94,23 @@ impl Relay {
     pub fn new(service: &str, holder: String, db: SystemDb, broker: Broker) -> Self {
         let leases = Leases::new(db.clone(), holder);
         let publisher = Publisher::new(broker, format!("{service} relay"));
-        Self { service: service.to_owned(), db, leases, publisher, claimed: None }
+        Self { service: service.to_owned(), db, leases, publisher, claimed: None, held: HashSet::new(), held_since: Instant::now() }
     }
 
     /// Sends until the process stops, then gives its shards back.
     pub async fn run(mut self, tasks: Tasks) {
         let names: Vec<String> = (0..PARTITIONS).map(|shard| format!("relay/{shard}")).collect();
         let mut held: Vec<i16> = Vec::new();
-        let mut renewed: Option<std::time::Instant> = None;
+        let mut renewed: Option<Instant> = None;
         let mut wait = BUSY;
         loop {
             if renewed.is_none_or(|at| at.elapsed() > TERM / 3) {
                 held = self.hold(&names).await;
-                renewed = Some(std::time::Instant::now());
+                renewed = Some(Instant::now());
             }
-            wait = match self.round(&held).await {
+            // A database that vanished without a word must not hold the relay for longer.
+            let round = tokio::time::timeout(LONGEST_ROUND, self.round(&held)).await;
+            wait = match round.unwrap_or_else(|_| Err(Fault::deadline())) {
                 Ok(0) => (wait * 2).min(IDLE),
                 Ok(_) => BUSY,
                 Err(error) => {
@@ -115,41 +141,42 @@ impl Relay {
         if shards.is_empty() {
             return Ok(0);
         }
+        self.release_held();
         let rows: Vec<Row> = {
             let mut conn = self.db.conn().await?;
             if self.claimed.is_none() {
                 let keys: Vec<String> = sqlx::query_scalar("select key from kit.claimed_key").fetch_all(&mut conn).await?;
                 self.claimed = Some(keys.into_iter().collect());
             }
-            // A row is late if its record has bulk rows waiting, so that it does not overtake them.
-            sqlx::query_as(
-                "select o.shard, o.bulk, o.id, j.tenant_id, j.record_type, j.record_id, j.version, j.ordinal, j.fact, j.message_type, j.message,
-                   j.actor, j.request_id, j.trace_id, j.era, j.recorded_at
-                 from (select o.*, bulk or exists (select from kit.outbox b where b.bulk and b.record_id = o.record_id) as late
-                       from kit.outbox o where shard = any($1) order by late, id limit $2) o
-                 join kit.journal j on j.xid = o.xid and j.id = o.id and j.recorded_at = o.recorded_at
-                 order by o.late, o.id",
-            )
-            .bind(shards)
-            .bind((BATCH / i64::try_from(shards.len()).unwrap_or(1)).max(1))
-            .fetch_all(&mut conn)
-            .await?
+            let held: Vec<Uuid> = self.held.iter().map(|(_, record)| *record).collect();
+            sqlx::query_as(BATCH_OF_ROWS).bind(shards).bind(BATCH).bind(held).fetch_all(&mut conn).await?
         };
         let mut left = 0;
-        let mut held = HashSet::new();
         for mut wave in waves(rows) {
             // What follows a held event of its record waits with it; other records go on.
-            wave.retain(|row| !held.contains(&row.record()));
-            left += self.send(&wave, &mut held).await?;
+            wave.retain(|row| !self.held.contains(&row.record()));
+            left += self.send(&wave).await?;
         }
-        if held.is_empty() {
-            return Ok(left);
-        }
-        Err(Fault::unavailable("EVENTS_HELD", format!("Events of {} records could not be routed or were refused; they are retried.", held.len())))
+        Ok(left)
     }
 
-    /// Sends rows of different records and forgets those that were confirmed; the records of others are `held`.
-    async fn send(&mut self, rows: &[Row], held: &mut HashSet<RecordKey>) -> Result<usize, Fault> {
+    /// Tries held records again after a while, and those beyond what is worth remembering at once.
+    fn release_held(&mut self) {
+        if self.held_since.elapsed() < BACK_OFF && self.held.len() < HELD {
+            return;
+        }
+        if !self.held.is_empty() {
+            tracing::warn!(records = self.held.len(), "events could not be routed or were refused; they are tried again");
+        }
+        self.held.clear();
+        self.held_since = Instant::now();
+    }
+
+    /// Sends rows of different records and forgets those that were confirmed; the records of others are held.
+    async fn send(&mut self, rows: &[Row]) -> Result<usize, Fault> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
         let batch: Vec<Outgoing> = rows.iter().map(|row| self.outgoing(row)).collect();
         let away = |error| Fault::unavailable("BROKER_AWAY", "The broker does not answer; events wait.").because(error);
         let outcomes = self.publisher.publish(&batch).await.map_err(away)?;
@@ -165,10 +192,10 @@ impl Relay {
                 }
                 Outcome::Unroutable => {
                     metrics::unroutable_events().inc();
-                    held.insert(row.record());
+                    self.held.insert(row.record());
                 }
                 Outcome::Failed => {
-                    held.insert(row.record());
+                    self.held.insert(row.record());
                 }
             }
         }

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tonic::transport::server::TcpConnectInfo;
 
 pub(crate) use front::Front;
 
@@ -70,7 +71,9 @@ async fn connection(stream: TcpStream, routes: Routes, front: Arc<Front>, stop: 
             _ => return,
         },
     }
-    let service = hyper::service::service_fn(move |request| {
+    let peer = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: stream.peer_addr().ok() };
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer.clone());
         let (routes, front) = (routes.clone(), Arc::clone(&front));
         async move { Ok::<_, Infallible>(front.call(routes, request).await) }
     });

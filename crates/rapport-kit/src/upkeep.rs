@@ -15,6 +15,8 @@ const AGE_EVERY: Duration = Duration::from_secs(5);
 const CLEAN_EVERY: u32 = 120;
 /// Rounds of the age between two seals.
 const SEAL_EVERY: u32 = 12;
+/// Rows of one piece of cleaning or sealing.
+const PIECE: u64 = 10_000;
 
 /// Starts the upkeep of one process. Several processes may do it at once.
 pub(crate) fn run(db: &SystemDb, sealer: &Sealer, tasks: &Tasks) {
@@ -28,7 +30,7 @@ pub(crate) fn run(db: &SystemDb, sealer: &Sealer, tasks: &Tasks) {
                 tracing::warn!(%error, "upkeep of the database did not succeed; it is tried again");
             }
             if round.is_multiple_of(SEAL_EVERY)
-                && let Err(error) = journal::seal::seal(&db, &sealer).await
+                && let Err(error) = all(|| seal(&db, &sealer)).await
             {
                 tracing::warn!(%error, "the journal could not be sealed; it is tried again");
             }
@@ -44,24 +46,52 @@ pub(crate) fn run(db: &SystemDb, sealer: &Sealer, tasks: &Tasks) {
 }
 
 async fn clean(db: &SystemDb) -> Result<(), Fault> {
-    {
-        let mut conn = db.conn().await?;
-        sqlx::query("select kit.ensure_journal_partitions()").execute(&mut conn).await?;
-        // An event can come again as long as a broker keeps it; two weeks is longer than any queue's limit.
-        sqlx::query(
+    // An event can come again as long as a broker keeps it; two weeks is longer than any queue's limit.
+    all(|| {
+        delete(
+            db,
             "delete from kit.inbox where ctid = any(array(select ctid from kit.inbox where received_at < now() - interval '14 days' limit 10000))",
         )
-        .execute(&mut conn)
+    })
+    .await?;
+    // Only the last hour is ever read.
+    all(|| delete(db, "delete from kit.policy_revoked_session where ctid = any(array(select ctid from kit.policy_revoked_session where revoked_at < now() - interval '1 day' limit 10000))"))
         .await?;
-    }
-    journal::purge_idempotency(db).await?;
+    all(|| journal::purge_idempotency(db)).await?;
+    let mut conn = db.conn().await?;
+    sqlx::query("select kit.ensure_journal_partitions()").execute(&mut conn).await?;
     Ok(())
 }
 
+/// Repeats a bounded piece of work until a piece was not full, at most a hundred times.
+async fn all<F: Future<Output = Result<u64, Fault>>>(piece: impl Fn() -> F) -> Result<(), Fault> {
+    for _ in 0..100 {
+        if piece().await? < PIECE {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn delete(db: &SystemDb, statement: &'static str) -> Result<u64, Fault> {
+    let mut conn = db.conn().await?;
+    Ok(sqlx::query(statement).execute(&mut conn).await?.rows_affected())
+}
+
+async fn seal(db: &SystemDb, sealer: &Sealer) -> Result<u64, Fault> {
+    journal::seal::seal(db, sealer).await.map(i64::unsigned_abs)
+}
+
+/// The oldest row of each shard is its first one, give or take the moment between taking an id and committing.
 async fn age(db: &SystemDb) -> Result<(), Fault> {
     let mut conn = db.conn().await?;
-    let milliseconds: Option<i64> =
-        sqlx::query_scalar("select (extract(epoch from now() - min(recorded_at)) * 1000)::bigint from kit.outbox").fetch_one(&mut conn).await?;
+    let milliseconds: Option<i64> = sqlx::query_scalar(
+        "select (extract(epoch from now() - min(first.recorded_at)) * 1000)::bigint
+         from generate_series(0, 7) shard (shard), unnest(array[true, false]) kind (kind), lateral (
+           select recorded_at from kit.outbox o where o.shard = shard.shard and o.bulk = kind.kind order by o.id limit 1) first",
+    )
+    .fetch_one(&mut conn)
+    .await?;
     metrics::outbox_age().set(milliseconds.unwrap_or(0));
     Ok(())
 }

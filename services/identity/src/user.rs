@@ -15,7 +15,7 @@ mod password;
 mod rpc;
 mod sql;
 
-pub(crate) use grants::{granting, require_within};
+pub(crate) use grants::{granting, require_everything, require_rules_kept, require_unit_within, require_within};
 pub(crate) use model::{Grant, Level, User, email_key, put_grant, remove_grant};
 pub(crate) use rpc::Rpc;
 pub(crate) use sql::{credentials, find, insert_in, update_in, visible};

@@ -68,7 +68,7 @@ impl Keys {
 
     /// Replaces the keys and stores them for the next start.
     pub(crate) async fn replace(&self, db: &SystemDb, published: Vec<pb::Jwk>) -> Result<(), Fault> {
-        if !self.set(published.clone()) {
+        if *self.known.read().unwrap_or_else(PoisonError::into_inner) == published {
             return Ok(());
         }
         let stored =
@@ -79,6 +79,7 @@ impl Keys {
             .bind(stored)
             .execute(&mut conn)
             .await?;
+        self.set(published);
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl Common {
         let version = next_version(&mut tx, ctx, kind, id).await?;
         let stored = sqlx::query(
             "insert into kit.share as s (tenant_id, record_id, subject_id, subject_kind, can_write, role, created_by, created_at)
-             select $1, $2, $3, $4, $5, $6, $7, $8 where (select count(*) from kit.share where tenant_id = $1 and record_id = $2) < $9
+             select $1, $2, $3, $4, $5, $6, $7, $8 where (select count(*) from kit.share where tenant_id = $1 and record_id = $2 and subject_id <> $3) < $9
              on conflict (tenant_id, record_id, subject_id) do update set can_write = excluded.can_write, role = excluded.role",
         )
         .bind(ctx.tenant())

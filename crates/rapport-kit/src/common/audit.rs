@@ -29,13 +29,17 @@ impl AuditService for Common {
         let (kind, id) = self.readable(&ctx, &request.name).await?;
         ctx.log_read(std::slice::from_ref(&request.name));
         let before = cursor.map(|cursor| before(&cursor)).transpose()?;
-        // One more for the next page, and one more again: each change is told against the one before it.
-        let rows = journal::changes(&self.db, &ctx, id, before, size + 2).await?;
+        // One more, to know whether there is a next page.
+        let rows = journal::changes(&self.db, &ctx, id, before, size + 1).await?;
         let shown = usize::try_from(size).map_err(Fault::internal)?.min(rows.len());
         let mut changes = Vec::with_capacity(shown);
         for (position, row) in rows.iter().take(shown).enumerate() {
-            let earlier = rows.iter().skip(position + 1).find(|other| other.version < row.version && other.ordinal == 0);
-            changes.push(self.change(kind, row, earlier, ctx.fields(kind.resource))?);
+            let mut earlier = rows.iter().skip(position + 1).find(|other| other.version < row.version && other.ordinal == 0).cloned();
+            // Shares raise the version too, so the change before may lie any number of rows behind the page.
+            if earlier.is_none() && row.ordinal == 0 && row.version > 1 {
+                earlier = journal::before(&self.db, &ctx, id, row.version).await?;
+            }
+            changes.push(self.change(kind, row, earlier.as_ref(), ctx.fields(kind.resource))?);
         }
         let last = rows.get(shown.saturating_sub(1)).filter(|_| rows.len() > shown);
         let next_page_token = last.map(|row| {

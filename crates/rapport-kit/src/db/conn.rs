@@ -70,7 +70,9 @@ impl Drop for Conn {
 
 /// Whether the connection can be used after this error: the server answered, so the conversation is in step.
 fn in_step(error: &Error) -> bool {
-    !matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed)
+    let ended =
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|state| matches!(state.as_ref(), "57P01" | "57P02" | "57P05" | "25P03"));
+    !ended && !matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed)
 }
 
 impl<'c> Executor<'c> for &'c mut Conn {

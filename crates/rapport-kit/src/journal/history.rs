@@ -65,6 +65,24 @@ pub async fn changes(db: &Db, ctx: &Ctx, record: Uuid, before: Option<(i64, i16)
     Ok(rows)
 }
 
+/// The last fact with a snapshot before `version`, against which a change is told.
+///
+/// # Errors
+/// What the database answers.
+pub async fn before(db: &Db, ctx: &Ctx, record: Uuid, version: i64) -> Result<Option<Change>, Fault> {
+    let mut conn = db.for_tenant(ctx).await?;
+    let row = sqlx::query_as(
+        "select version, ordinal, fact, message_type, message, actor, on_behalf_of, request_id, trace_id, job_id, recorded_at
+         from kit.journal where tenant_id = $1 and record_id = $2 and version < $3 and ordinal = 0 order by version desc limit 1",
+    )
+    .bind(ctx.tenant())
+    .bind(record)
+    .bind(version)
+    .fetch_optional(&mut conn)
+    .await?;
+    Ok(row)
+}
+
 /// The record's version and snapshot as recorded at `time`; none if it did not exist then or was deleted.
 ///
 /// # Errors

@@ -28,7 +28,14 @@ pub(super) async fn apply(db: &SystemDb, changes: &[pb::PolicyChange]) -> Result
     let mut concerns = Vec::with_capacity(changes.len());
     let mut tx = db.begin().await?;
     for change in changes {
-        concerns.push(one(&mut tx, change).await?);
+        match one(&mut tx, change).await {
+            Ok(concern) => concerns.push(concern),
+            // One change that names nothing must not keep all later ones from taking effect.
+            Err(fault) if fault.code() == tonic::Code::InvalidArgument => {
+                tracing::error!(name = change.name, %fault, "a policy change cannot be read")
+            }
+            Err(fault) => return Err(fault),
+        }
     }
     tx.commit().await?;
     Ok(concerns)
@@ -79,6 +86,8 @@ async fn store_tenant(tx: &mut Tx, target: &Target, ready: bool) -> Result<(), F
 
 async fn store_unit(tx: &mut Tx, target: &Target, unit: Option<&pb::PolicyUnit>) -> Result<(), Fault> {
     let parent = unit.map(|unit| name::parse_optional("businessUnits", &unit.parent, "parent")).transpose()?.flatten();
+    // Two processes that apply two units at once would each miss the other's.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('rapport.units', 0))").execute(tx.conn()).await?;
     let done = sqlx::query(
         "insert into kit.policy_unit as p (tenant_id, id, version, parent_id, deleted) values ($1, $2, $3, $4, $5)
          on conflict (tenant_id, id) do update set version = excluded.version, parent_id = excluded.parent_id, deleted = excluded.deleted

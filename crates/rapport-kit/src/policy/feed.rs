@@ -63,6 +63,9 @@ impl Feed {
             tracing::warn!(%error, "stored signing keys could not be read");
         }
         let mut warned = false;
+        if let Err(error) = remember_ended(&policy).await {
+            tracing::warn!(%error, "sessions that were ended lately could not be read");
+        }
         // Each process keeps its own place: another one that moved the stored place on has emptied only its own memory.
         let mut since = None;
         loop {
@@ -92,8 +95,8 @@ impl Feed {
         let away = |status: tonic::Status| Fault::unavailable("IDENTITY_AWAY", "Identity does not answer.").because(status);
         let signing = client.get_signing_keys(pb::GetSigningKeysRequest {}).await.map_err(away)?.into_inner().keys;
         keys.replace(&policy.system, signing).await?;
-        let mut since = match place.take() {
-            Some(since) => since,
+        let mut since = match place {
+            Some(since) => since.clone(),
             None => begin(policy).await?,
         };
         loop {
@@ -106,8 +109,10 @@ impl Feed {
                 since = answer.next_since;
                 store_since(policy, &since).await?;
             }
+            // Kept whatever comes next: a place that is lost would be taken from the store, where another process
+            // may have moved on past changes that this one has not seen.
+            *place = Some(since.clone());
             if !answer.has_more {
-                *place = Some(since);
                 return Ok(());
             }
         }
@@ -123,14 +128,25 @@ async fn hear(policy: &Policy, deliveries: &[bus::Delivery]) -> usize {
     deliveries.len()
 }
 
-/// The stored place, after the sessions that were ended lately are known again.
-async fn begin(policy: &Policy) -> Result<String, Fault> {
+/// Sessions that were ended before this process was there.
+async fn remember_ended(policy: &Policy) -> Result<(), Fault> {
     let mut conn = policy.system.conn().await?;
     let ended: Vec<Uuid> =
         sqlx::query_scalar("select id from kit.policy_revoked_session where revoked_at > now() - interval '1 hour'").fetch_all(&mut conn).await?;
     let forget_at = crate::clock::now().timestamp() + 3600;
     policy.write(|memory| memory.ended_sessions.extend(ended.into_iter().map(|session| (session, forget_at))));
+    Ok(())
+}
+
+/// The stored place. What memory took from the tables before may be older than that place.
+async fn begin(policy: &Policy) -> Result<String, Fault> {
+    let mut conn = policy.system.conn().await?;
     let since: Option<String> = sqlx::query_scalar("select since from kit.policy_cursor").fetch_optional(&mut conn).await?;
+    policy.write(|memory| {
+        memory.subjects.clear();
+        memory.tenants.clear();
+        memory.generation += 1;
+    });
     Ok(since.unwrap_or_default())
 }
 

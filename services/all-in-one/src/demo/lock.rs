@@ -65,7 +65,7 @@ pub(crate) async fn lock_out(story: &mut Story, servers: &Servers, organisation:
 pub(crate) fn leave(story: &mut Story, stack: &Stack, organisation: &Organisation, chosen: &Chosen) {
     story.chapter(
         "Look around yourself",
-        "While these services run, everything above can be called by hand. The passwords are made up and good for this story alone.",
+        "While these services run, everything above can be called by hand; `RAPPORT_KEEP=1 scripts/demo` keeps them up after the story. The passwords are made up and good for this story alone.",
     );
     let services = [vec!["identity".to_owned(), stack.identity.clone()], vec!["contacts".to_owned(), stack.contacts.clone()]];
     story.table("Addresses", &["Service", "Address"], &services);

@@ -14,6 +14,7 @@ use crate::events::Fact;
 use crate::list::{self, Asked};
 use crate::parse::required;
 use crate::replay::{self, ATTEMPTS, Done};
+use crate::user::require_everything;
 use crate::{Identity, events, tenant};
 
 /// The RPC service.
@@ -70,6 +71,7 @@ impl pb::business_unit_service_server::BusinessUnitService for Rpc {
 
 impl Rpc {
     async fn create(&self, ctx: &Ctx, mut unit: BusinessUnit) -> Result<Done<pb::BusinessUnit>, Fault> {
+        require_everything(ctx)?;
         let mut tx = self.0.db.begin(ctx).await?;
         tenant::lock(&mut tx, ctx).await?;
         place(&mut tx, ctx, &mut unit, 1).await?;
@@ -82,6 +84,7 @@ impl Rpc {
     }
 
     async fn update(&self, ctx: &Ctx, asked: &pb::BusinessUnit, mask: &Mask) -> Result<Done<pb::BusinessUnit>, Fault> {
+        require_everything(ctx)?;
         let id = name::parse("businessUnits", &asked.name, "business_unit.name")?;
         let mut tx = self.0.db.begin(ctx).await?;
         tenant::lock(&mut tx, ctx).await?;
@@ -104,6 +107,7 @@ impl Rpc {
     }
 
     async fn delete(&self, ctx: &Ctx, request: &pb::DeleteBusinessUnitRequest) -> Result<(), Fault> {
+        require_everything(ctx)?;
         let id = name::parse("businessUnits", &request.name, "name")?;
         let mut conn = self.0.db.for_tenant(ctx).await?;
         for _ in 0..ATTEMPTS {

@@ -1,7 +1,7 @@
 //! What a role is, and which ones every tenant has.
 
 use chrono::{DateTime, Utc};
-use rapport_kit::{clock, name};
+use rapport_kit::{access, clock, name};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -41,6 +41,20 @@ impl Role {
     /// `roles/{id}`.
     pub(crate) fn name(&self) -> String {
         name::format("roles", self.id)
+    }
+
+    /// The role as access sees it.
+    pub(crate) fn for_access(&self) -> access::Role {
+        let effect = |effect: Effect| match effect {
+            Effect::Hidden => access::Effect::Hidden,
+            Effect::Masked => access::Effect::Masked,
+            Effect::ReadOnly => access::Effect::ReadOnly,
+        };
+        access::Role {
+            display_name: self.display_name.clone(),
+            permissions: self.permissions.clone(),
+            field_rules: self.rules.iter().map(|rule| (rule.resource.clone(), rule.field.clone(), effect(rule.effect))).collect(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::events::Fact;
 use crate::list::{self, Asked};
 use crate::parse::{Problems, required};
 use crate::replay::{self, ATTEMPTS, Done};
+use crate::user::require_rules_kept;
 use crate::{Identity, events, tenant};
 
 /// The RPC service.
@@ -81,6 +82,7 @@ impl Rpc {
     }
 
     async fn create(&self, ctx: &Ctx, role: Role) -> Result<Done<pb::Role>, Fault> {
+        require_rules_kept(ctx, &role)?;
         for permission in &role.permissions {
             require_held(ctx, permission, false)?;
         }
@@ -102,6 +104,7 @@ impl Rpc {
             for permission in changed.permissions.iter().filter(|permission| !current.permissions.contains(permission)) {
                 require_held(ctx, permission, true)?;
             }
+            require_rules_kept(ctx, &changed)?;
             changed.version += 1;
             changed.updated_at = ctx.now();
             let entries = events::role(ctx, &changed, Fact::Updated)?;

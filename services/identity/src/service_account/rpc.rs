@@ -12,7 +12,7 @@ use crate::events::AccountFact;
 use crate::list::{self, Asked};
 use crate::parse::required;
 use crate::replay::{self, ATTEMPTS, Done};
-use crate::user::{Grant, granting, put_grant, remove_grant, require_within};
+use crate::user::{Grant, granting, put_grant, remove_grant, require_unit_within, require_within};
 use crate::{Identity, api_key, events, tenant};
 
 /// The RPC service.
@@ -112,6 +112,7 @@ impl Rpc {
     }
 
     async fn create(&self, ctx: &Ctx, account: &ServiceAccount) -> Result<Done<pb::ServiceAccount>, Fault> {
+        require_unit_within(ctx, account.unit)?;
         let entries = events::service_account(ctx, account, AccountFact::Created)?;
         sql::insert(&self.0.db, ctx, account, &entries).await.map_err(refused)?;
         self.0.heed(&entries).await;

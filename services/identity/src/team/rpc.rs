@@ -13,6 +13,7 @@ use crate::events::Fact;
 use crate::list::{self, Asked};
 use crate::parse::required;
 use crate::replay::{self, ATTEMPTS, Done};
+use crate::user::require_everything;
 use crate::{Identity, events};
 
 /// The RPC service.
@@ -100,6 +101,7 @@ impl Rpc {
     }
 
     async fn create(&self, ctx: &Ctx, team: Team) -> Result<Done<pb::Team>, Fault> {
+        require_everything(ctx)?;
         self.require_users(ctx, &team.members, "team.members").await?;
         let entries = events::team(ctx, &team, Fact::Created)?;
         sql::insert(&self.0.db, ctx, &team, &entries).await.map_err(taken)?;
@@ -108,6 +110,7 @@ impl Rpc {
     }
 
     async fn change(&self, ctx: &Ctx, name: &str, etag: &str, change: &Change<'_>) -> Result<Done<pb::Team>, Fault> {
+        require_everything(ctx)?;
         for _ in 0..ATTEMPTS {
             let mut team = self.read(ctx, name).await?;
             replay::require_etag(etag, team.version, || name.to_owned())?;
@@ -143,6 +146,7 @@ impl Rpc {
     }
 
     async fn delete(&self, ctx: &Ctx, request: &pb::DeleteTeamRequest) -> Result<(), Fault> {
+        require_everything(ctx)?;
         for _ in 0..ATTEMPTS {
             let mut team = self.read(ctx, &request.name).await?;
             replay::require_etag(&request.etag, team.version, || request.name.clone())?;

@@ -9,7 +9,7 @@ use rapport_kit::{Ctx, Fault, clock, ctx, name};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{Request, Response, Status};
 
-use super::{User, convert, granting, password, put_grant, remove_grant, require_within, sql};
+use super::{User, convert, granting, password, put_grant, remove_grant, require_unit_within, require_within, sql};
 use crate::events::UserFact;
 use crate::list::{self, Asked};
 use crate::parse::required;
@@ -112,6 +112,7 @@ impl Rpc {
     }
 
     async fn create(&self, ctx: &Ctx, user: User, initial: SecretString) -> Result<Done<pb::User>, Fault> {
+        require_unit_within(ctx, user.unit)?;
         let mut hash = None;
         if !initial.expose_secret().is_empty() {
             let policy = security_policy::get(&self.0.db, ctx).await?;
@@ -130,7 +131,11 @@ impl Rpc {
         for _ in 0..ATTEMPTS {
             let current = self.read(ctx, &asked.name).await?;
             replay::require_etag(&asked.etag, current.version, || current.name())?;
+            let unit = current.unit;
             let mut changed = convert::change(current, asked, mask)?;
+            if changed.unit != unit {
+                require_unit_within(ctx, changed.unit)?;
+            }
             changed.touch(ctx.now());
             let entries = events::user(ctx, &changed, UserFact::Updated)?;
             let mut conn = self.0.db.for_tenant(ctx).await?;
