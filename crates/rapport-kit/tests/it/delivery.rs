@@ -49,13 +49,16 @@ async fn bulk_work_leaves_behind_others_but_never_behind_its_own_records_later_v
     bulk.bulk = true;
     write(&mut tx, bulk).await;
     write(&mut tx, line.entry(imported, 2)).await;
+    let mut again = line.entry(imported, 3);
+    again.bulk = true;
+    write(&mut tx, again).await;
     write(&mut tx, line.entry(other, 1)).await;
     tx.commit().await.unwrap();
     line.consume(|tx, received| Box::pin(note(tx, received))).await;
     line.relay(&line.tasks);
-    let effects = line.all_effects(3).await;
+    let effects = line.all_effects(4).await;
     let versions: Vec<i64> = effects.iter().filter(|(record, _)| *record == imported).map(|(_, version)| *version).collect();
-    assert_eq!(versions, [1, 2]);
+    assert_eq!(versions, [1, 2, 3]);
 }
 
 #[tokio::test]
