@@ -2,7 +2,9 @@
 
 mod architecture;
 mod campaign;
+mod catalogue;
 mod coverage;
 mod oracle;
+mod plans;
 mod statements;
 mod story;

@@ -23,6 +23,8 @@ use crate::tasks::Tasks;
 use crate::{clock, metrics};
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Times that a reaction may exceed the database's time limit before its event is given up.
+const TOO_SLOW: u32 = 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// An event as a reaction sees it.
@@ -133,12 +135,15 @@ impl Consumers {
     /// Handles one delivery until it is done or dead; false if the process stops first.
     async fn one(&self, db: &Db, tasks: &Tasks, delivery: &Delivery) -> bool {
         let mut wait = FIRST_WAIT;
+        let mut too_slow = 0;
         loop {
             let fault = match self.attempt(db, std::slice::from_ref(delivery)).await {
                 Ok(()) => return true,
                 Err(fault) => fault,
             };
-            if !passes(&fault) {
+            // A reaction that never ends within the database's limit must not hold its partition up for ever.
+            too_slow += u32::from(fault.code() == Code::DeadlineExceeded);
+            if !passes(&fault) || too_slow > TOO_SLOW {
                 match self.bury(db, delivery, &fault).await {
                     Ok(()) => return true,
                     Err(error) => tracing::warn!(%error, "a dead letter could not be stored; trying again"),

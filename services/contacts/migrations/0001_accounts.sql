@@ -29,6 +29,7 @@ create table accounts (
 );
 create index account_name on accounts (tenant_id, name_folded, id) where deleted_at is null;
 create index account_owner_name on accounts (tenant_id, owner_id, name_folded, id) where deleted_at is null;
+create index account_by_sector on accounts (tenant_id, sector, name_folded, id) where deleted_at is null;
 create index account_by_number on accounts (tenant_id, number, id) where deleted_at is null;
 create index account_created on accounts (tenant_id, created_at, id) where deleted_at is null;
 create index account_updated on accounts (tenant_id, updated_at, id) where deleted_at is null;

@@ -22,6 +22,7 @@ create table contacts (
 create index contact_family on contacts (tenant_id, family_folded, id) where deleted_at is null;
 create index contact_owner_family on contacts (tenant_id, owner_id, family_folded, id) where deleted_at is null;
 create index contact_given on contacts (tenant_id, given_folded, id) where deleted_at is null;
+create index contact_language on contacts (tenant_id, language, family_folded, id) where deleted_at is null;
 create index contact_created on contacts (tenant_id, created_at, id) where deleted_at is null;
 create index contact_updated on contacts (tenant_id, updated_at, id) where deleted_at is null;
 select kit.tenant_table('contacts');

@@ -1,0 +1,163 @@
+//! No list, look-up or read scans a whole table, whoever asks: under row-level security a condition that is not
+//! leakproof would, and nobody would notice before the table is large.
+
+use rapport_contacts_api::v1 as contacts;
+use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
+use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_kit::testing::{self, Infra, Subject, TestService, eventually};
+use rapport_proto::common::v1::{ExternalId, GrantLevel};
+use secrecy::ExposeSecret;
+use sqlx::{Connection, PgConnection};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+/// Large enough that the planner takes an index wherever it can.
+const ROWS: i32 = 20_000;
+
+const CONTACT_FILTERS: [&str; 12] = [
+    "person.given_name = \"ada\"",
+    "person.family_name = \"n77\"",
+    "person.family_name = \"n7*\"",
+    "person.language = \"tr\"",
+    "person.contact_points.normalized = \"ada@example.com\"",
+    "accounts.account = \"ACCOUNT\"",
+    "owner = \"OWNER\"",
+    "tags:vip",
+    "external_ids.system = \"erp\"",
+    "create_time > \"2026-01-01T00:00:00Z\"",
+    "update_time < \"2026-01-01T00:00:00Z\"",
+    "n77",
+];
+const CONTACT_ORDERS: [&str; 4] = ["person.family_name", "person.given_name desc", "create_time", "update_time desc"];
+const ACCOUNT_FILTERS: [&str; 9] = [
+    "display_name = \"n77\"",
+    "number = \"1\"",
+    "sector = \"medical\"",
+    "parent = \"ACCOUNT\"",
+    "owner = \"OWNER\"",
+    "tags:vip",
+    "contact_points.normalized = \"office@example.com\"",
+    "external_ids.system = \"erp\"",
+    "n77",
+];
+const ACCOUNT_ORDERS: [&str; 4] = ["display_name", "number desc", "create_time", "update_time desc"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_list_and_no_look_up_scans_a_whole_table() {
+    let mut service = TestService::start(&rapport_contacts::SERVICE).await;
+    let tenant = service.identity.tenant();
+    let top = service.identity.unit(tenant, None);
+    let administrator = service.identity.administrator(tenant);
+    let reads = service.identity.role(tenant, &["contacts.contact.read", "contacts.account.read"], Vec::new());
+    let levels = [GrantLevel::Own, GrantLevel::Team, GrantLevel::BusinessUnitSubtree];
+    let readers: Vec<Subject> = levels.iter().map(|level| service.identity.user(tenant, Some(top), reads, *level)).collect();
+    let (account, contact) = create(&service, &administrator).await;
+    // A small table is rightly scanned, so what was asked so far must not count: counters of a connection are
+    // certain once it has ended.
+    service.stop().await;
+    all_ended(&service).await;
+    let mut connection = owner(&service).await;
+    multiply(&mut connection, "accounts", &account, "name_folded", readers.first().expect("a reader").id).await;
+    multiply(&mut connection, "contacts", &contact, "family_folded", readers.first().expect("a reader").id).await;
+    sqlx::query("analyze").execute(&mut connection).await.expect("statistics");
+    connection.close().await.expect("the connection closes");
+
+    let before = scans(&service).await;
+    let running = testing::run(&rapport_contacts::SERVICE, &Infra::from_environment(), &service.logins, &service.identity.address, "plans.").await;
+    for caller in readers.iter().chain([&administrator]) {
+        ask(&testing::channel(&running), caller, &account, &contact).await;
+    }
+    running.stop().await;
+    all_ended(&service).await;
+    assert_eq!(scans(&service).await, before, "tables that were scanned as a whole, and how often, against before");
+}
+
+async fn all_ended(service: &TestService) {
+    eventually("the service's connections have ended", || async {
+        let query = "select count(*) from pg_stat_activity where datname = current_database() and usename like 'contacts%'";
+        let open: i64 = sqlx::query_scalar(query).fetch_one(&mut owner(service).await).await.expect("an answer");
+        (open == 0).then_some(())
+    })
+    .await;
+}
+
+async fn create(service: &TestService, who: &Subject) -> (String, String) {
+    let external_ids = |id: &str| vec![ExternalId { system: "erp".to_owned(), id: id.to_owned() }];
+    let account = contacts::Account {
+        display_name: "Example".to_owned(),
+        kind: contacts::account::Kind::Organisation.into(),
+        external_ids: external_ids("A1"),
+        tags: vec!["vip".to_owned()],
+        ..contacts::Account::default()
+    };
+    let request = contacts::CreateAccountRequest { account: Some(account) };
+    let account = AccountServiceClient::new(service.channel.clone()).create_account(who.request(request)).await.expect("an account").into_inner();
+    let email = contacts::ContactPoint {
+        kind: contacts::contact_point::Kind::Email.into(),
+        value: "ada@example.com".to_owned(),
+        ..contacts::ContactPoint::default()
+    };
+    let person = contacts::Person {
+        given_name: "Ada".to_owned(),
+        family_name: "Example".to_owned(),
+        contact_points: vec![email],
+        ..contacts::Person::default()
+    };
+    let contact = contacts::Contact {
+        person: Some(person),
+        accounts: vec![contacts::AccountRole { account: account.name.clone(), ..contacts::AccountRole::default() }],
+        external_ids: external_ids("C1"),
+        tags: vec!["vip".to_owned()],
+        ..contacts::Contact::default()
+    };
+    let request = contacts::CreateContactRequest { contact: Some(contact) };
+    let contact = ContactServiceClient::new(service.channel.clone()).create_contact(who.request(request)).await.expect("a contact").into_inner();
+    (account.name, contact.name)
+}
+
+/// Every kind of reading, with every filter and order.
+async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
+    let spelled = |filter: &str| filter.replace("ACCOUNT", account).replace("OWNER", &who.name());
+    let mut people = ContactServiceClient::new(channel.clone());
+    for (filter, order) in CONTACT_FILTERS.iter().map(|filter| (*filter, "")).chain(CONTACT_ORDERS.iter().map(|order| ("", *order))) {
+        let request = contacts::ListContactsRequest { page_size: 20, filter: spelled(filter), order_by: order.to_owned(), ..Default::default() };
+        people.list_contacts(who.request(request)).await.unwrap_or_else(|status| panic!("{filter} {order}: {status:?}"));
+    }
+    let _ = people.get_contact(who.request(contacts::GetContactRequest { name: contact.to_owned(), as_of: None })).await;
+    let names = vec![contact.to_owned()];
+    people.batch_get_contacts(who.request(contacts::BatchGetContactsRequest { names })).await.expect("a batch");
+    let _ = people.lookup_contact(who.request(contacts::LookupContactRequest { system: "erp".to_owned(), id: "C1".to_owned() })).await;
+    let mut companies = AccountServiceClient::new(channel.clone());
+    for (filter, order) in ACCOUNT_FILTERS.iter().map(|filter| (*filter, "")).chain(ACCOUNT_ORDERS.iter().map(|order| ("", *order))) {
+        let request = contacts::ListAccountsRequest { page_size: 20, filter: spelled(filter), order_by: order.to_owned(), ..Default::default() };
+        companies.list_accounts(who.request(request)).await.unwrap_or_else(|status| panic!("{filter} {order}: {status:?}"));
+    }
+    let _ = companies.get_account(who.request(contacts::GetAccountRequest { name: account.to_owned(), as_of: None })).await;
+    let _ = companies.lookup_account(who.request(contacts::LookupAccountRequest { system: "erp".to_owned(), id: "A1".to_owned() })).await;
+}
+
+/// Many copies of one row with other ids and names, a hundredth of them `owner`'s.
+async fn multiply(connection: &mut PgConnection, table: &str, record: &str, sort_key: &str, owner: Uuid) {
+    let (_, id) = rapport_kit::name::split(record).expect("a record has a name");
+    let statement = format!(
+        "insert into {table} select (jsonb_populate_record(r, jsonb_build_object('id', gen_random_uuid(), '{sort_key}', 'n' || g,
+           'owner_id', case when g % 100 = 0 then $2 else gen_random_uuid() end))).*
+         from {table} r, generate_series(1, $3) g where r.id = $1"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement)).bind(id).bind(owner).bind(ROWS).execute(connection).await.expect("copies of a row");
+}
+
+async fn owner(service: &TestService) -> PgConnection {
+    let admin = Infra::from_environment().postgres;
+    let (base, _) = admin.expose_secret().rsplit_once('/').expect("an address names a database");
+    let database =
+        service.logins.app.expose_secret().rsplit('/').next().and_then(|rest| rest.split('?').next()).expect("an address names a database");
+    PgConnection::connect(&format!("{base}/{database}")).await.expect("the servers' owner may connect")
+}
+
+/// How often each large table was scanned as a whole.
+async fn scans(service: &TestService) -> Vec<(String, i64)> {
+    let query =
+        "select relname::text, seq_scan from pg_stat_user_tables where schemaname = 'public' and relname in ('accounts', 'contacts') order by 1";
+    sqlx::query_as(query).fetch_all(&mut owner(service).await).await.expect("counters")
+}
