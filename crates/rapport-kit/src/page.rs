@@ -1,6 +1,6 @@
 //! Pages of a list: how many rows, and where the next page begins.
 //!
-//! Guarantees: a page token is sealed (AES-256-GCM), so that a caller can neither read nor make one; it opens
+//! Guarantees: a page token is sealed (AES-256-GCM-SIV), so that a caller can neither read nor make one; it opens
 //! only under the key that sealed it, for the same method, tenant, subject and arguments, within 24 hours.
 //! Everything else is INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID. A token is a place in an order, never a
 //! permission: rows of the next page are read under the caller's own access.
