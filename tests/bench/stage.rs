@@ -184,11 +184,6 @@ impl Program {
         connections(self.port).await
     }
 
-    /// Stops it where it is, or lets it go on.
-    pub(crate) async fn halt(&self, halted: bool) -> Outcome<()> {
-        signal(self.pid()?, if halted { "-STOP" } else { "-CONT" }).await
-    }
-
     /// Ends it in good order, so that its leases are free at once.
     pub(crate) async fn end(mut self) {
         if let Ok(pid) = self.pid() {

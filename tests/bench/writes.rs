@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::load::{Random, closed};
-use crate::pgbench::{Replay, Script};
+use crate::load::{Random, Run, closed};
+use crate::pgbench::Script;
 use crate::report::{Goal, Pairs, median, note, short};
 use crate::stage::{Stage, pick};
 use crate::world::{Token, World, with};
@@ -17,6 +17,8 @@ use crate::{Outcome, meter, trouble};
 
 const CALLERS: u64 = 32;
 const WARM: Duration = Duration::from_millis(500);
+/// A relay renews its leases more often than that.
+const TERM: Duration = Duration::from_secs(5);
 
 fn contact(number: u64) -> Contact {
     let email = ContactPoint { kind: contact_point::Kind::Email.into(), value: format!("load{number}@bench.example"), ..ContactPoint::default() };
@@ -37,8 +39,8 @@ async fn create(client: Option<ContactServiceClient<Channel>>, token: Token, num
     client.create_contact(with(&token, request)).await.map(tonic::Response::into_inner)
 }
 
-/// Creations against the same statement sent by pgbench. The service stands still meanwhile, because its relay
-/// would send the events that pgbench writes.
+/// Creations against the same statement sent by pgbench. The relay stands still on both sides, because pgbench
+/// sends no events; what creations reach while it works is told beside.
 pub(crate) async fn create_contact(stage: &Stage, world: &World) -> Outcome<()> {
     let (plan, contacts) = (&stage.plan, &stage.contacts);
     let mut database = stage.superuser(contacts).await?;
@@ -47,30 +49,65 @@ pub(crate) async fn create_contact(stage: &Stage, world: &World) -> Outcome<()> 
     let replay = replay.with("person", written.person.clone()).with("message", format!("\\x{}", written.message));
     let plain = Script::of(include_str!("sql/insert_contact.sql"), world, plan.contacts).with("person", written.person);
     let (mut pairs, mut cpus, mut plains, mut last) = (Pairs::default(), Vec::new(), Vec::new(), None);
+    halt_relay(&mut database).await?;
     for pair in 0..plan.pairs {
-        let clients: Vec<_> = contacts.channels().await?.into_iter().map(ContactServiceClient::new).collect();
-        let token = world.token().await?;
-        // Other names and addresses in each turn.
-        let turn = Random::of(u64::try_from(pair)? + 77).next();
-        let call = move |random: u64| create(pick(&clients, random), token.clone(), (random ^ turn) >> 12);
-        let call = move |random: u64| {
-            let answer = call(random);
-            async move { answer.await.map(drop) }
-        };
-        closed(CALLERS, WARM, call.clone()).await?;
-        let before = meter::cpu(contacts.pid()?)?;
-        let run = closed(CALLERS, plan.length, call).await?;
-        cpus.push((meter::cpu(contacts.pid()?)? - before) / run.calls());
-        sent(&mut database).await?;
-        let limit = halted(stage, world, &replay, &mut database).await?;
-        plains.push(halted(stage, world, &plain, &mut database).await?.rate);
+        let (run, cpu) = creations(stage, world, u64::try_from(pair)?).await?;
+        forget_events(&mut database).await?;
+        let limit = replay.run(stage, world, contacts, CALLERS, plan.length).await?;
+        forget_events(&mut database).await?;
+        plains.push(plain.run(stage, world, contacts, CALLERS, plan.length).await?.rate);
         pairs.push(run.rate(), limit.rate);
+        cpus.push(cpu);
         last = Some((run, limit));
     }
+    sqlx::query("delete from kit.lease where holder = 'bench'").execute(&mut database).await?;
+    let (relayed, relayed_cpu) = creations(stage, world, u64::try_from(plan.pairs)?).await?;
+    sent(&mut database).await?;
     let (run, limit) = last.ok_or_else(|| trouble("nothing was measured"))?;
     let figure = pairs.figure("create_contact", Goal::AtLeast(0.70)).with("unit", "1/s").with("rows", plan.contacts).with("c", CALLERS);
     let figure = figure.with_run(&run).with("cpu_us", short(median(cpus))).with("limit_p50_us", limit.p50).with("limit_p99_us", limit.p99);
-    figure.with("bytes", written.message.len() / 2).with("plain_insert", short(median(plains))).tell();
+    let figure = figure.with("bytes", written.message.len() / 2).with("plain_insert", short(median(plains)));
+    figure.with("with_relay", short(relayed.rate())).with("with_relay_cpu_us", short(relayed_cpu)).tell();
+    Ok(())
+}
+
+/// Creations by many callers, with the CPU microseconds that each costs the service.
+async fn creations(stage: &Stage, world: &World, turn: u64) -> Outcome<(Run, f64)> {
+    let contacts = &stage.contacts;
+    let clients: Vec<_> = contacts.channels().await?.into_iter().map(ContactServiceClient::new).collect();
+    let token = world.token().await?;
+    // Other names and addresses in each turn.
+    let turn = Random::of(turn + 77).next();
+    let call = move |random: u64| create(pick(&clients, random), token.clone(), (random ^ turn) >> 12);
+    let call = move |random: u64| {
+        let answer = call(random);
+        async move { answer.await.map(drop) }
+    };
+    closed(CALLERS, WARM, call.clone()).await?;
+    let before = meter::cpu(contacts.pid()?)?;
+    let run = closed(CALLERS, stage.plan.length, call).await?;
+    let cpu = (meter::cpu(contacts.pid()?)? - before) / run.calls();
+    Ok((run, cpu))
+}
+
+/// Holds the leases under which the service's relay works, until they are deleted.
+async fn halt_relay(database: &mut PgConnection) -> Outcome<()> {
+    sqlx::query(
+        "insert into kit.lease (name, holder, token, expires_at)
+         select 'relay/' || shard, 'bench', 1, now() + interval '1 hour' from generate_series(0, 7) shard
+         on conflict (name) do update set holder = 'bench', token = kit.lease.token + 1, expires_at = excluded.expires_at",
+    )
+    .execute(&mut *database)
+    .await?;
+    // The relay notices when it renews next; by then it has sent what was there.
+    sent(database).await?;
+    tokio::time::sleep(TERM).await;
+    Ok(())
+}
+
+/// Takes away the events that nobody sends.
+async fn forget_events(database: &mut PgConnection) -> Outcome<()> {
+    sqlx::query("delete from kit.outbox").execute(database).await?;
     Ok(())
 }
 
@@ -93,16 +130,6 @@ async fn written(stage: &Stage, world: &World, database: &mut PgConnection) -> O
     .fetch_one(database)
     .await?;
     Ok(Written { person, message })
-}
-
-/// Runs a script while the service stands still, and takes away the events that it left.
-async fn halted(stage: &Stage, world: &World, script: &Script, database: &mut PgConnection) -> Outcome<Replay> {
-    stage.contacts.halt(true).await?;
-    let replay = script.run(stage, world, &stage.contacts, CALLERS, stage.plan.length).await;
-    let cleared = sqlx::query("delete from kit.outbox").execute(database).await;
-    stage.contacts.halt(false).await?;
-    cleared?;
-    replay
 }
 
 /// Ready when the events of all creations have left.

@@ -3,18 +3,21 @@
 //! Guarantees: a publish counts as confirmed only if the broker acknowledged it and it did not come back,
 //! with returns matched by message id over the whole batch (under deep pipelines the client hands returns to
 //! the wrong confirm); every wait has an end of its own; publishing and consuming use separate connections,
-//! because a blocked connection also stops acknowledgements; a broken channel is rebuilt here, since the
-//! client's recovery ignores channel-level errors.
+//! because a blocked connection also stops acknowledgements; all consumers of a process share one connection,
+//! each with a channel of its own; a broken channel is rebuilt here, since the client's recovery ignores
+//! channel-level errors.
 
 mod consume;
 mod publish;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
 
 pub use consume::{Delivery, Queue, consume};
 pub use publish::{Outcome, Outgoing, Publisher};
@@ -23,12 +26,16 @@ pub use publish::{Outcome, Outgoing, Publisher};
 pub const PARTITIONS: u8 = 8;
 /// Longest wait for any single answer of the broker.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Bytes of a frame. The client keeps room for 64 of them with each connection; larger messages take several.
+const FRAME: u32 = 16 * 1024;
 
 /// Where the broker is and how names on it begin.
 #[derive(Debug, Clone)]
 pub struct Broker {
     url: SecretString,
     prefix: String,
+    /// The connection that all consumers of the process share.
+    consuming: Arc<Mutex<Option<Arc<Connection>>>>,
 }
 
 /// What can go wrong with the broker; all of it passes or needs an operator.
@@ -46,7 +53,7 @@ impl Broker {
     /// The broker at `url`; `prefix` keeps installations (and tests) on one broker apart.
     #[must_use]
     pub fn new(url: SecretString, prefix: String) -> Self {
-        Self { url, prefix }
+        Self { url, prefix, consuming: Arc::default() }
     }
 
     /// The one topic exchange of all events.
@@ -65,7 +72,18 @@ impl Broker {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let url = self.url.expose_secret();
         let separator = if url.contains('?') { '&' } else { '?' };
-        let connection = answered(Connection::connect(&format!("{url}{separator}heartbeat=10"), properties)).await?;
+        let connection = answered(Connection::connect(&format!("{url}{separator}heartbeat=10&frame_max={FRAME}"), properties)).await?;
+        Ok(connection)
+    }
+
+    /// The connection for consuming; a new one if the last one broke.
+    async fn consuming(&self) -> Result<Arc<Connection>, BusError> {
+        let mut shared = self.consuming.lock().await;
+        if let Some(connection) = shared.as_ref().filter(|connection| connection.status().connected()) {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Arc::new(self.connect(&format!("{}consumers", self.prefix)).await?);
+        *shared = Some(Arc::clone(&connection));
         Ok(connection)
     }
 

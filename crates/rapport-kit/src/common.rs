@@ -6,6 +6,8 @@ mod access;
 mod audit;
 mod explain;
 
+use std::sync::{Arc, OnceLock};
+
 use prost_reflect::DescriptorPool;
 use rapport_proto::common::v1::access_service_server::AccessServiceServer;
 use rapport_proto::common::v1::audit_service_server::AuditServiceServer;
@@ -42,22 +44,36 @@ struct Common {
     db: Db,
     system: SystemDb,
     policy: crate::policy::Policy,
-    descriptors: DescriptorPool,
+    /// What the records look like, in the form that protos are compiled to.
+    encoded: &'static [u8],
+    /// The same, read when somebody asks for a history first: it takes some MiB.
+    descriptors: Arc<OnceLock<DescriptorPool>>,
 }
 
 /// Serves history and shares for records of `types`, described by `descriptors`.
-///
-/// # Errors
-/// INTERNAL if the descriptors cannot be read.
-pub fn serve(app: &mut App, service: &'static str, types: &'static [RecordType], descriptors: &[u8]) -> Result<(), Fault> {
-    let descriptors = DescriptorPool::decode(descriptors).map_err(Fault::internal)?;
-    let common = Common { service, types, db: app.db.clone(), system: app.system.clone(), policy: app.policy.clone(), descriptors };
+pub fn serve(app: &mut App, service: &'static str, types: &'static [RecordType], descriptors: &'static [u8]) {
+    let common = Common {
+        service,
+        types,
+        db: app.db.clone(),
+        system: app.system.clone(),
+        policy: app.policy.clone(),
+        encoded: descriptors,
+        descriptors: Arc::default(),
+    };
     app.serve(AuditServiceServer::new(common.clone()));
     app.serve(AccessServiceServer::new(common));
-    Ok(())
 }
 
 impl Common {
+    fn descriptors(&self) -> Result<&DescriptorPool, Fault> {
+        if let Some(descriptors) = self.descriptors.get() {
+            return Ok(descriptors);
+        }
+        let descriptors = DescriptorPool::decode(self.encoded).map_err(Fault::internal)?;
+        Ok(self.descriptors.get_or_init(|| descriptors))
+    }
+
     /// The type and id that `name` names; NOT_FOUND for names of other services.
     fn find(&self, name: &str) -> Result<(RecordType, Uuid), Fault> {
         let (collection, id) = name::split(name).ok_or_else(|| Fault::invalid("name", "must look like contacts/{uuid}"))?;

@@ -7,7 +7,8 @@ use crate::fault::Fault;
 /// The name of a record.
 #[must_use]
 pub fn format(collection: &str, id: Uuid) -> String {
-    format!("{collection}/{id}")
+    let mut digits = Uuid::encode_buffer();
+    [collection, "/", id.hyphenated().encode_lower(&mut digits)].concat()
 }
 
 /// The id in `name`, which must be of `collection`.

@@ -17,14 +17,17 @@ pub struct ContactPoint {
     /// As it was typed.
     pub value: String,
     /// The form that is compared; empty if there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub normalized: String,
     /// What people call it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub label: String,
     /// The one to use among those of its kind.
     pub primary: bool,
     /// Whether it works and may be used.
     pub status: Status,
     /// Country in which a telephone number is read; empty for the default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
 }
 

@@ -22,11 +22,12 @@ pub fn value<T: Default>(value: &mut T, effect: Option<Effect>) {
 /// Covers contact points at `path`: as a whole, or the parts of each.
 pub fn contact_points(points: &mut Vec<pb::ContactPoint>, path: &str, rules: &FieldRules) {
     let part = |name: &str| rules.effect(&format!("{path}.{name}"));
+    let (value, normalized, label) = (part("value"), part("normalized"), part("label"));
     for point in points.iter_mut() {
-        text(&mut point.value, part("value"));
+        text(&mut point.value, value);
         // The normalised form says the same as the value and is covered with it.
-        text(&mut point.normalized, part("value").max(part("normalized")));
-        text(&mut point.label, part("label"));
+        text(&mut point.normalized, value.max(normalized));
+        text(&mut point.label, label);
     }
     if rules.effect(path) == Some(Effect::Hidden) {
         points.clear();

@@ -67,7 +67,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     Box::pin(async move {
         app.serve(AccountServiceServer::new(Accounts::new(app.db.clone())));
         app.serve(ContactServiceServer::new(Contacts::new(app.db.clone())));
-        common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS)?;
+        common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         app.consume(
             Consumers::new("contacts")
                 .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::Connection;
+use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -78,34 +78,35 @@ fn queue_name(broker: &Broker, queue: &Queue) -> String {
     }
 }
 
-/// One connection's life. Ends with Ok when the process stops, with an error when anything broke.
+/// One channel's life. Ends with Ok when the process stops, with an error when anything broke.
 async fn session<H, F>(broker: &Broker, queue: &Queue, tasks: &Tasks, handle: &H) -> Result<(), BusError>
 where
     H: Fn(Vec<Delivery>) -> F,
     F: Future<Output = usize>,
 {
     let name = queue_name(broker, queue);
-    let connection = broker.connect(&name).await?;
-    let done = on_connection(&connection, broker, queue, &name, tasks, handle).await;
-    let _ = tokio::time::timeout(Duration::from_secs(1), connection.close(200, "bye".into())).await;
+    let connection = broker.consuming().await?;
+    let channel = answered(connection.create_channel()).await?;
+    let done = on_channel(&channel, broker, queue, &name, tasks, handle).await;
+    // What was delivered and not acknowledged goes back to the queue with the channel.
+    let _ = tokio::time::timeout(Duration::from_secs(1), channel.close(200, "bye".into())).await;
     done
 }
 
-async fn on_connection<H, F>(connection: &Connection, broker: &Broker, queue: &Queue, name: &str, tasks: &Tasks, handle: &H) -> Result<(), BusError>
+async fn on_channel<H, F>(channel: &Channel, broker: &Broker, queue: &Queue, name: &str, tasks: &Tasks, handle: &H) -> Result<(), BusError>
 where
     H: Fn(Vec<Delivery>) -> F,
     F: Future<Output = usize>,
 {
-    let channel = answered(connection.create_channel()).await?;
-    broker.declare_exchange(&channel).await?;
+    broker.declare_exchange(channel).await?;
     match queue {
         Queue::Partition { partition, keys, .. } => {
             let keys: Vec<String> = keys.iter().map(|key| format!("{key}.p{partition:02}")).collect();
-            broker.declare_partition(&channel, name, &keys).await?;
+            broker.declare_partition(channel, name, &keys).await?;
         }
         Queue::Exclusive { keys, .. } => {
             let keys: Vec<String> = keys.iter().map(|key| format!("{key}.*")).collect();
-            broker.declare_exclusive(&channel, name, &keys).await?;
+            broker.declare_exclusive(channel, name, &keys).await?;
         }
     }
     answered(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;

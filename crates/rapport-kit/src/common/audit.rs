@@ -95,7 +95,7 @@ impl Common {
     fn fields(&self, kind: RecordType, message: Option<&[u8]>) -> Result<BTreeMap<String, Value>, Fault> {
         let mut fields = BTreeMap::new();
         let Some(snapshot) = message.map(journal::snapshot_bytes).transpose()?.flatten() else { return Ok(fields) };
-        let descriptor = self.descriptors.get_message_by_name(kind.message).ok_or_else(|| Fault::internal("a record type names no message"))?;
+        let descriptor = self.descriptors()?.get_message_by_name(kind.message).ok_or_else(|| Fault::internal("a record type names no message"))?;
         let snapshot = DynamicMessage::decode(descriptor, snapshot.as_slice()).map_err(Fault::internal)?;
         let options = SerializeOptions::new().use_proto_field_name(true);
         let value = snapshot.serialize_with_options(serde_json::value::Serializer, &options).map_err(Fault::internal)?;

@@ -37,7 +37,7 @@ pub struct Details {
     pub parent: Option<Uuid>,
     /// Line of business.
     pub sector: String,
-    /// What is read with the record only.
+    /// What is read with the record only. Stored without what is empty: each word is written and read with every row.
     pub profile: Profile,
     /// Who is responsible.
     pub owner: Owner,
@@ -47,20 +47,26 @@ pub struct Details {
     pub tags: Vec<String>,
 }
 
-/// What is read with the record only.
+/// What is read with the record only. Stored without what is empty: each word is written and read with every row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Web site.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub website: String,
     /// How many people work there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub employee_count: Option<i32>,
     /// Turnover of a year.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annual_revenue: Option<Money>,
     /// Year it was founded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub founded_year: Option<i32>,
     /// Ways to reach it as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contact_points: Vec<ContactPoint>,
     /// Postal addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Address>,
 }
 

@@ -1,12 +1,12 @@
 //! Every statement about accounts.
 
-use chrono::{DateTime, Utc};
 use rapport_kit::access::{Scope, Table};
 use rapport_kit::db::Conn;
 use rapport_kit::journal::Entry;
 use rapport_kit::{Ctx, Fault};
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::model::Profile;
@@ -15,62 +15,41 @@ use crate::contact_point;
 use crate::external_id::{self, ExternalId};
 use crate::owner::{self, Owner};
 
-/// The columns of [`Row`], of `accounts c`.
+/// What [`read`] reads, of `accounts c`.
 pub const COLUMNS: &str = "c.id, c.version, c.owner_kind, c.owner_id, c.kind, c.display_name, c.number, c.relationships, c.legal_entity_id, \
     c.parent_id, c.sector, c.profile, c.external_ids, c.tags, c.created_at, c.updated_at, c.deleted_at";
 /// Where access looks.
 pub const TABLE: Table = Table { tenant: "c.tenant_id", id: "c.id", owner: "c.owner_id" };
 
-/// A row of accounts.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Row {
-    id: Uuid,
-    version: i64,
-    owner_kind: i16,
-    owner_id: Uuid,
-    kind: i16,
-    display_name: String,
-    number: String,
-    relationships: Vec<i16>,
-    legal_entity_id: Option<Uuid>,
-    parent_id: Option<Uuid>,
-    sector: String,
-    profile: Json<Profile>,
-    external_ids: Json<Vec<ExternalId>>,
-    tags: Vec<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    deleted_at: Option<DateTime<Utc>>,
-}
-
-impl TryFrom<Row> for Account {
-    type Error = Fault;
-
-    fn try_from(row: Row) -> Result<Self, Fault> {
-        let owner = owner::Kind::from_number(row.owner_kind).ok_or_else(|| Fault::internal("a stored owner is of no known kind"))?;
-        let kind = Kind::from_number(row.kind).ok_or_else(|| Fault::internal("a stored account is of no known kind"))?;
-        let details = Details {
-            display_name: row.display_name,
-            relationships: row.relationships.into_iter().filter_map(Relationship::from_number).collect(),
-            legal_entity: row.legal_entity_id,
-            parent: row.parent_id,
-            sector: row.sector,
-            profile: row.profile.0,
-            owner: Owner { kind: owner, id: row.owner_id },
-            external_ids: row.external_ids.0,
-            tags: row.tags,
-        };
-        Ok(Self {
-            id: row.id,
-            version: row.version,
-            kind,
-            number: row.number,
-            details,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            deleted_at: row.deleted_at,
-        })
-    }
+/// The account in a row that begins with [`COLUMNS`].
+///
+/// # Errors
+/// INTERNAL if the row is not what this build writes.
+pub fn read(row: &PgRow) -> Result<Account, Fault> {
+    let owner = owner::Kind::from_number(row.try_get(2)?).ok_or_else(|| Fault::internal("a stored owner is of no known kind"))?;
+    let kind = Kind::from_number(row.try_get(4)?).ok_or_else(|| Fault::internal("a stored account is of no known kind"))?;
+    let relationships: Vec<i16> = row.try_get(7)?;
+    let details = Details {
+        owner: Owner { kind: owner, id: row.try_get(3)? },
+        display_name: row.try_get(5)?,
+        relationships: relationships.into_iter().filter_map(Relationship::from_number).collect(),
+        legal_entity: row.try_get(8)?,
+        parent: row.try_get(9)?,
+        sector: row.try_get(10)?,
+        profile: row.try_get::<Json<Profile>, _>(11)?.0,
+        external_ids: row.try_get::<Json<Vec<ExternalId>>, _>(12)?.0,
+        tags: row.try_get(13)?,
+    };
+    Ok(Account {
+        id: row.try_get(0)?,
+        version: row.try_get(1)?,
+        kind,
+        number: row.try_get(6)?,
+        details,
+        created_at: row.try_get(14)?,
+        updated_at: row.try_get(15)?,
+        deleted_at: row.try_get(16)?,
+    })
 }
 
 /// `select … from accounts c where …` for the caller's tenant.
@@ -89,7 +68,7 @@ pub async fn get(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<
     let mut query = select(ctx);
     query.push(" and c.id = ").push_bind(id);
     scope.push(&mut query, TABLE);
-    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Account::try_from).transpose()
+    query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
 }
 
 /// Those of `ids` that are in `scope`, in no order.
@@ -100,7 +79,7 @@ pub async fn get_many(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -
     let mut query = select(ctx);
     query.push(" and c.id = any(").push_bind(ids.to_vec()).push(")");
     scope.push(&mut query, TABLE);
-    query.build_query_as::<Row>().fetch_all(conn).await?.into_iter().map(Account::try_from).collect()
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 
 /// The live account that another system calls so, if it is in `scope`.
@@ -120,7 +99,7 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
         .push_bind(pair.id.clone())
         .push(")");
     scope.push(&mut query, TABLE);
-    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Account::try_from).transpose()
+    query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
 }
 
 /// Writes a new account with its look-up rows and its journal entry.

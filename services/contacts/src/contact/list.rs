@@ -3,10 +3,9 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::filter::{self, Column, Field, Kind, Search, SearchBy};
 use rapport_kit::{Ctx, Db, Fault, page};
-use sqlx::{FromRow, QueryBuilder};
+use sqlx::QueryBuilder;
 
-use super::sql::{self, Row};
-use super::{Contact, RESOURCE, convert};
+use super::{RESOURCE, convert, sql};
 
 /// What lists can be filtered by.
 pub const FIELDS: &[Field] = &[
@@ -74,7 +73,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
     let mut contacts = Vec::with_capacity(rows.len().min(size));
     let mut next_page_token = String::new();
     for (index, row) in rows.iter().take(size).enumerate() {
-        let contact = Contact::try_from(Row::from_row(row)?)?;
+        let contact = sql::read(row)?;
         if index + 1 == size && rows.len() > size {
             next_page_token = ctx.call().sealer.seal(&order.cursor(row, contact.id())?, &asked);
         }

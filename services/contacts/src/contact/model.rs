@@ -37,28 +37,38 @@ pub struct Details {
     pub tags: Vec<String>,
 }
 
-/// What is known of a person.
+/// What is known of a person. Stored without what is empty: each word is written and read with every row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// Given name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub given_name: String,
     /// Family name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub family_name: String,
     /// Middle or second names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub additional_name: String,
     /// Such as `Dr`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub salutation: String,
     /// BCP 47 tag.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub language: String,
     /// Date of birth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<BirthDate>,
     /// What the person does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub job_title: String,
     /// Ways to reach the person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contact_points: Vec<ContactPoint>,
     /// Postal addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Address>,
     /// Anything worth knowing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub notes: String,
 }
 
@@ -66,6 +76,7 @@ pub struct Person {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BirthDate {
     /// The year; none if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub year: Option<i32>,
     /// 1 to 12.
     pub month: u32,
@@ -81,12 +92,15 @@ pub struct AccountRole {
     /// Whether the account is a private customer, whose one contact this is.
     pub sole: bool,
     /// The part the person plays.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub role: String,
     /// The account to show with the person.
     pub primary: bool,
     /// First day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<NaiveDate>,
     /// Last day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<NaiveDate>,
 }
 

@@ -1,12 +1,12 @@
 //! Every statement about contacts.
 
-use chrono::{DateTime, Utc};
 use rapport_kit::access::{Scope, Table};
 use rapport_kit::db::Conn;
 use rapport_kit::journal::Entry;
 use rapport_kit::{Ctx, Fault};
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{AccountRole, COLLECTION, Contact, Details, Person};
@@ -14,42 +14,34 @@ use crate::contact_point;
 use crate::external_id::{self, ExternalId};
 use crate::owner::{self, Owner};
 
-/// The columns of [`Row`], of `contacts c`.
+/// What [`read`] reads, of `contacts c`.
 pub const COLUMNS: &str = "c.id, c.version, c.owner_kind, c.owner_id, c.person, c.account_roles, c.external_ids, c.tags, \
     c.created_at, c.updated_at, c.deleted_at";
 /// Where access looks.
 pub const TABLE: Table = Table { tenant: "c.tenant_id", id: "c.id", owner: "c.owner_id" };
 
-/// A row of contacts.
-#[derive(Debug, sqlx::FromRow)]
-pub struct Row {
-    id: Uuid,
-    version: i64,
-    owner_kind: i16,
-    owner_id: Uuid,
-    person: Json<Person>,
-    account_roles: Json<Vec<AccountRole>>,
-    external_ids: Json<Vec<ExternalId>>,
-    tags: Vec<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    deleted_at: Option<DateTime<Utc>>,
-}
-
-impl TryFrom<Row> for Contact {
-    type Error = Fault;
-
-    fn try_from(row: Row) -> Result<Self, Fault> {
-        let kind = owner::Kind::from_number(row.owner_kind).ok_or_else(|| Fault::internal("a stored owner is of no known kind"))?;
-        let details = Details {
-            person: row.person.0,
-            accounts: row.account_roles.0,
-            owner: Owner { kind, id: row.owner_id },
-            external_ids: row.external_ids.0,
-            tags: row.tags,
-        };
-        Ok(Self { id: row.id, version: row.version, details, created_at: row.created_at, updated_at: row.updated_at, deleted_at: row.deleted_at })
-    }
+/// The contact in a row that begins with [`COLUMNS`]. Read by position, because looking columns up by name costs
+/// a page of contacts a tenth of its time.
+///
+/// # Errors
+/// INTERNAL if the row is not what this build writes.
+pub fn read(row: &PgRow) -> Result<Contact, Fault> {
+    let kind = owner::Kind::from_number(row.try_get(2)?).ok_or_else(|| Fault::internal("a stored owner is of no known kind"))?;
+    let details = Details {
+        owner: Owner { kind, id: row.try_get(3)? },
+        person: row.try_get::<Json<Person>, _>(4)?.0,
+        accounts: row.try_get::<Json<Vec<AccountRole>>, _>(5)?.0,
+        external_ids: row.try_get::<Json<Vec<ExternalId>>, _>(6)?.0,
+        tags: row.try_get(7)?,
+    };
+    Ok(Contact {
+        id: row.try_get(0)?,
+        version: row.try_get(1)?,
+        details,
+        created_at: row.try_get(8)?,
+        updated_at: row.try_get(9)?,
+        deleted_at: row.try_get(10)?,
+    })
 }
 
 /// `select … from contacts c where …` for the caller's tenant.
@@ -68,7 +60,7 @@ pub async fn get(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<
     let mut query = select(ctx);
     query.push(" and c.id = ").push_bind(id);
     scope.push(&mut query, TABLE);
-    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Contact::try_from).transpose()
+    query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
 }
 
 /// Those of `ids` that are in `scope`, in no order.
@@ -79,7 +71,7 @@ pub async fn get_many(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -
     let mut query = select(ctx);
     query.push(" and c.id = any(").push_bind(ids.to_vec()).push(")");
     scope.push(&mut query, TABLE);
-    query.build_query_as::<Row>().fetch_all(conn).await?.into_iter().map(Contact::try_from).collect()
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 
 /// The live contact that another system calls so, if it is in `scope`.
@@ -99,7 +91,7 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
         .push_bind(pair.id.clone())
         .push(")");
     scope.push(&mut query, TABLE);
-    query.build_query_as::<Row>().fetch_optional(conn).await?.map(Contact::try_from).transpose()
+    query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
 }
 
 /// Private customers among `accounts` that are live.
