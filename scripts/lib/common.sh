@@ -5,10 +5,23 @@ set -euo pipefail
 CALLER_DIR=$PWD # options that name files are relative to where the caller stood
 export HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)} # some CI runners set none
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+SCRIPT=$ROOT/scripts/${0##*/}
 cd "$ROOT"
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "${0##*/}: $*"; exit 1; }
+# The comment at the head of a script is its help, and the lines in it from "usage:" on are its usage.
+help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$SCRIPT"; }
+usage() { help | sed -n '/^usage:/,$p'; }
+# refuse WHAT...: the command line is wrong.
+refuse() { say "${0##*/}: $*"; usage >&2; exit 64; }
+case ${1:-} in --help | -h) help; exit 0 ;; esac
+# leave INSTANCE: for the end of a script; its servers end too, unless they are to be kept, which is said.
+leave() {
+    if [ -z "${RAPPORT_KEEP:-}" ]; then scripts/infra down "$1"; return; fi
+    say "PostgreSQL and RabbitMQ of the instance '$1' were kept and still run; 'scripts/infra down $1' ends them:"
+    scripts/infra status "$1" >&2 || :
+}
 # need COMMAND HINT: stop unless COMMAND is there.
 need() { command -v "$1" >/dev/null || fail "'$1' is missing: ${2:-run scripts/bootstrap}"; }
 now() { echo "${EPOCHREALTIME/[.,]/}"; } # microseconds
@@ -65,4 +78,4 @@ postgres_bin() {
 RABBITMQ_SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
 
 TOOLS=$STATE/tools # what scripts/bootstrap --check-tools installs
-PATH=$PATH:$TOOLS/venv/bin:$TOOLS/node_modules/.bin
+PATH=$PATH:$TOOLS/venv/bin:$TOOLS/node_modules/.bin:$TOOLS/cargo/bin
