@@ -4,6 +4,8 @@ mod architecture;
 mod campaign;
 mod catalogue;
 mod coverage;
+mod keys;
+mod numbers;
 mod oracle;
 mod plans;
 mod statements;

@@ -22,14 +22,14 @@ use tonic_types::StatusExt;
 const PASSWORD: &str = "a long enough password";
 
 /// Identity and contacts, each on its own database.
-struct Office {
-    identity: Channel,
-    contacts: Channel,
+pub(crate) struct Office {
+    pub(crate) identity: Channel,
+    pub(crate) contacts: Channel,
     _running: [Running; 2],
 }
 
 impl Office {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let infra = Infra::from_environment();
         let prefix = format!("t{}.", clock::new_id().simple());
         let logins = infra.database(&rapport_identity::SERVICE).await;
@@ -40,7 +40,7 @@ impl Office {
         Self { identity: channel(&identity), contacts: channel(&contacts), _running: [identity, contacts] }
     }
 
-    async fn tenant(&self, slug: &str, policy: Option<identity::SecurityPolicy>) {
+    pub(crate) async fn tenant(&self, slug: &str, policy: Option<identity::SecurityPolicy>) {
         let request = identity::CreateTenantRequest {
             tenant: Some(identity::Tenant { display_name: slug.to_owned(), slug: slug.to_owned(), ..identity::Tenant::default() }),
             administrator: Some(identity::Administrator {
@@ -55,7 +55,7 @@ impl Office {
         TenantServiceClient::new(self.identity.clone()).create_tenant(request).await.expect("the operator creates a tenant");
     }
 
-    async fn sign_in(&self, slug: &str, email: &str) -> String {
+    pub(crate) async fn sign_in(&self, slug: &str, email: &str) -> String {
         let request = identity::SignInRequest { tenant: slug.to_owned(), email: email.to_owned(), password: PASSWORD.to_owned() };
         SessionServiceClient::new(self.identity.clone()).sign_in(request).await.expect("a user signs in").into_inner().access_token
     }
@@ -68,7 +68,7 @@ impl Office {
     }
 }
 
-fn policy() -> identity::SecurityPolicy {
+pub(crate) fn policy() -> identity::SecurityPolicy {
     identity::SecurityPolicy {
         name: "securityPolicy".to_owned(),
         password_min_length: 8,
@@ -82,7 +82,7 @@ fn policy() -> identity::SecurityPolicy {
     }
 }
 
-fn with<T>(token: &str, message: T) -> Request<T> {
+pub(crate) fn with<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token is ASCII"));
     request
