@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::coverage::errors::{reason, told};
 use crate::coverage::wire::{Caller, Wire};
-use crate::story::{Office, policy, with};
+use crate::office::{Office, policy, with};
 
 const SCOPE: &str = "contacts.contact.read";
 

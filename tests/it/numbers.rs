@@ -9,7 +9,7 @@ use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::ExternalId;
 use tonic::Code;
 
-use crate::story::{Office, policy, with};
+use crate::office::{Office, policy, with};
 
 /// Writers at once, and accounts that each tries to make.
 const WRITERS: usize = 64;

@@ -6,91 +6,14 @@ use rapport_identity_api::v1 as identity;
 use rapport_identity_api::v1::business_unit_service_client::BusinessUnitServiceClient;
 use rapport_identity_api::v1::role_service_client::RoleServiceClient;
 use rapport_identity_api::v1::security_policy_service_client::SecurityPolicyServiceClient;
-use rapport_identity_api::v1::session_service_client::SessionServiceClient;
 use rapport_identity_api::v1::team_service_client::TeamServiceClient;
-use rapport_identity_api::v1::tenant_service_client::TenantServiceClient;
 use rapport_identity_api::v1::user_service_client::UserServiceClient;
-use rapport_kit::clock;
-use rapport_kit::process::Running;
-use rapport_kit::testing::{self, Infra, channel, eventually, password};
-use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel};
-use secrecy::ExposeSecret;
-use tonic::transport::Channel;
-use tonic::{Code, Request};
-use tonic_types::StatusExt;
+use rapport_kit::testing::eventually;
+use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
+use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel, ListChangesRequest};
+use tonic::Code;
 
-const PASSWORD: &str = "a long enough password";
-
-/// Identity and contacts, each on its own database.
-pub(crate) struct Office {
-    pub(crate) identity: Channel,
-    pub(crate) contacts: Channel,
-    _running: [Running; 2],
-}
-
-impl Office {
-    pub(crate) async fn open() -> Self {
-        let infra = Infra::from_environment();
-        let prefix = format!("t{}.", clock::new_id().simple());
-        let logins = infra.database(&rapport_identity::SERVICE).await;
-        let identity = testing::run(&rapport_identity::SERVICE, &infra, &logins, "http://127.0.0.1:9", &prefix).await;
-        let address = format!("http://{}", identity.address);
-        let logins = infra.database(&rapport_contacts::SERVICE).await;
-        let contacts = testing::run(&rapport_contacts::SERVICE, &infra, &logins, &address, &prefix).await;
-        Self { identity: channel(&identity), contacts: channel(&contacts), _running: [identity, contacts] }
-    }
-
-    pub(crate) async fn tenant(&self, slug: &str, policy: Option<identity::SecurityPolicy>) {
-        let request = identity::CreateTenantRequest {
-            tenant: Some(identity::Tenant { display_name: slug.to_owned(), slug: slug.to_owned(), ..identity::Tenant::default() }),
-            administrator: Some(identity::Administrator {
-                email: "admin@example.com".to_owned(),
-                display_name: "Administrator".to_owned(),
-                password: PASSWORD.to_owned(),
-            }),
-            security_policy: policy,
-        };
-        let mut request = Request::new(request);
-        request.metadata_mut().insert("authorization", format!("Bearer {}", password().expose_secret()).parse().expect("ASCII"));
-        TenantServiceClient::new(self.identity.clone()).create_tenant(request).await.expect("the operator creates a tenant");
-    }
-
-    pub(crate) async fn sign_in(&self, slug: &str, email: &str) -> String {
-        let request = identity::SignInRequest { tenant: slug.to_owned(), email: email.to_owned(), password: PASSWORD.to_owned() };
-        SessionServiceClient::new(self.identity.clone()).sign_in(request).await.expect("a user signs in").into_inner().access_token
-    }
-
-    async fn create_contact(&self, token: &str, family_name: &str) -> Result<contacts::Contact, tonic::Status> {
-        let person = contacts::Person { family_name: family_name.to_owned(), ..contacts::Person::default() };
-        let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
-        let request = with(token, contacts::CreateContactRequest { contact: Some(contact) });
-        Ok(ContactServiceClient::new(self.contacts.clone()).create_contact(request).await?.into_inner())
-    }
-}
-
-pub(crate) fn policy() -> identity::SecurityPolicy {
-    identity::SecurityPolicy {
-        name: "securityPolicy".to_owned(),
-        password_min_length: 8,
-        lockout_attempts: 5,
-        lockout_base_seconds: 30,
-        session_idle_seconds: 3_600,
-        session_absolute_seconds: 36_000,
-        history_retention_days: 3_650,
-        data_owner: "Example Ltd".to_owned(),
-        ..identity::SecurityPolicy::default()
-    }
-}
-
-pub(crate) fn with<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token is ASCII"));
-    request
-}
-
-fn reason(status: &tonic::Status) -> String {
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
-}
+use crate::office::{Office, PASSWORD, policy, reason, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_tenant_serves_nothing_but_its_set_up_until_a_policy_is_stored() {
@@ -178,4 +101,21 @@ async fn nobody_widens_their_own_reach() {
     let free = identity::Role { display_name: "Free".to_owned(), permissions: vec!["contacts.contact.read".to_owned()], ..identity::Role::default() };
     let refused = roles.create_role(with(&climber, identity::CreateRoleRequest { role: Some(free) })).await;
     assert_eq!(reason(&refused.expect_err("a role without the rule")), "GRANT_EXCEEDS_CALLER");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_names_the_trace_of_the_call_that_made_it() {
+    let office = Office::open().await;
+    office.tenant("traced", Some(policy())).await;
+    let admin = office.sign_in("traced", "admin@example.com").await;
+    eventually("the tenant serves", || async { office.create_contact(&admin, "Untraced").await.ok() }).await;
+    let person = contacts::Person { family_name: "Traced".to_owned(), ..contacts::Person::default() };
+    let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
+    let mut request = with(&admin, contacts::CreateContactRequest { contact: Some(contact) });
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().expect("ASCII");
+    request.metadata_mut().insert("traceparent", traceparent);
+    let contact = ContactServiceClient::new(office.contacts.clone()).create_contact(request).await.expect("a contact").into_inner();
+    let request = with(&admin, ListChangesRequest { name: contact.name, ..ListChangesRequest::default() });
+    let changes = AuditServiceClient::new(office.contacts.clone()).list_changes(request).await.expect("its history").into_inner().changes;
+    assert_eq!(changes.iter().map(|change| change.trace_id.as_str()).collect::<Vec<_>>(), ["4bf92f3577b34da6a3ce929d0e0e4736"]);
 }

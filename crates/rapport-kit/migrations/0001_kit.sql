@@ -18,7 +18,7 @@ begin
 end $$;
 
 -- Journal: one row for each committed change, written by the statement that makes the change.
--- The default of `era` is raised by hand after a logical restore, when transaction ids begin anew.
+-- An era is a stretch in which transaction ids only grow: order over records is (era, xid, id).
 create sequence kit.journal_id;
 grant usage on sequence kit.journal_id to rapport_app, rapport_system;
 create table kit.journal (
@@ -44,7 +44,9 @@ create table kit.journal (
 ) partition by range (recorded_at);
 create index journal_record on kit.journal (tenant_id, record_id, version, ordinal);
 -- Read from a place onwards by every service; only identity writes such rows.
-create index journal_policy on kit.journal (xid, id) where fact = 'identity.policy.changed.v1';
+create index journal_policy on kit.journal (era, xid, id) where fact = 'identity.policy.changed.v1';
+-- Finds the few rows of another era without a cost for those who write.
+create index journal_era on kit.journal using brin (era);
 create table kit.journal_default partition of kit.journal default;
 alter table kit.journal_default enable row level security;
 alter table kit.journal_default force row level security;
@@ -52,25 +54,65 @@ select kit.tenant_table('kit.journal');
 -- Append only, for everyone but the owner.
 revoke update, delete on kit.journal from rapport_app, rapport_system;
 
--- Creates the partitions of this month and the two after it. Runs as the owner, because the roles that
--- services use run no DDL.
-create function kit.ensure_journal_partitions() returns void language plpgsql security definer
-  set search_path = kit, pg_temp as $$
+-- The era that new rows belong to: the default of the column is the one place that says it.
+create function kit.current_era() returns integer language sql stable as $$
+  select pg_get_expr(d.adbin, d.adrelid)::integer from pg_attrdef d
+  join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+  where d.adrelid = 'kit.journal'::regclass and a.attname = 'era'
+$$;
+
+-- Begins a new era; answers it. For the operator who has restored a backup, as the owner and before the
+-- service starts: what was handed out from then on is handed out anew, and ids do not come twice.
+create function kit.begin_era() returns integer language plpgsql as $$
 declare
-  month timestamptz := date_trunc('month', now() at time zone 'utc') at time zone 'utc';
+  following integer := kit.current_era() + 1;
+begin
+  execute format('alter table kit.journal alter column era set default %s', following);
+  return following;
+end $$;
+revoke execute on function kit.begin_era() from public;
+
+-- Gives this month, the two after it, and each month that has rows in the default partition a partition of
+-- its own; those rows move there. Only rows of months that had none when they were written lie in the
+-- default partition, so there are none while upkeep runs. Runs as the owner, because the roles that services
+-- use run no DDL; gives up where it would hold writers up by waiting for a lock.
+create function kit.ensure_journal_partitions() returns void language plpgsql security definer
+  set search_path = kit, pg_temp set lock_timeout = '2s' as $$
+declare
+  months timestamptz[];
+  month timestamptz;
   upper timestamptz;
   name text;
 begin
-  for step in 1..3 loop
-    upper := (month at time zone 'utc' + interval '1 month') at time zone 'utc';
+  perform pg_advisory_xact_lock(hashtextextended('rapport.partitions', 0));
+  months := array(select (date_trunc('month', now() at time zone 'utc') + step * interval '1 month') at time zone 'utc'
+    from generate_series(0, 2) step);
+  if pg_relation_size('kit.journal_default') > 0 then
+    lock table kit.journal_default in access exclusive mode;
+    alter table kit.journal_default no force row level security;
+    months := months || array(select distinct date_trunc('month', recorded_at at time zone 'utc') at time zone 'utc'
+      from kit.journal_default);
+  end if;
+  foreach month in array months loop
     name := 'journal_' || to_char(month at time zone 'utc', 'YYYYMM');
     if to_regclass('kit.' || name) is null then
-      execute format('create table kit.%I partition of kit.journal for values from (%L) to (%L)', name, month, upper);
+      upper := (month at time zone 'utc' + interval '1 month') at time zone 'utc';
+      execute format('create table kit.%I (like kit.journal including defaults including constraints)', name);
+      execute format('with moved as (delete from kit.journal_default where recorded_at >= %L and recorded_at < %L returning *)
+        insert into kit.%I select * from moved', month, upper, name);
+      execute format('alter table kit.journal attach partition kit.%I for values from (%L) to (%L)', name, month, upper);
       execute format('alter table kit.%I enable row level security', name);
       execute format('alter table kit.%I force row level security', name);
     end if;
-    month := upper;
   end loop;
+  if pg_relation_size('kit.journal_default') > 0 then
+    if exists (select from kit.journal_default) then
+      raise exception 'the default partition of the journal still has rows';
+    end if;
+    -- Gives the empty pages back, so that the next round finds nothing to look through.
+    truncate kit.journal_default;
+    alter table kit.journal_default force row level security;
+  end if;
 end $$;
 revoke execute on function kit.ensure_journal_partitions() from public;
 grant execute on function kit.ensure_journal_partitions() to rapport_system;
@@ -310,7 +352,8 @@ create table kit.seal (
   salt bytea not null,
   signature bytea not null,
   key_id text not null,
-  sealed_at timestamptz not null default now()
+  sealed_at timestamptz not null default now(),
+  constraint seal_digest unique (digest)
 );
 grant select, insert on kit.seal to rapport_system;
 grant usage on all sequences in schema kit to rapport_system;

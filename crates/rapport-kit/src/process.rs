@@ -131,6 +131,10 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
         )
         .with("pending", pending.to_string()));
     }
+    // After a long stand-still the months that were made ahead have passed, and rows would lie in none.
+    if let Err(error) = crate::upkeep::partitions(&system).await {
+        tracing::warn!(%error, "the journal's partitions could not be made; upkeep tries again");
+    }
     let listener = TcpListener::bind(&config.listen).await.map_err(Fault::internal)?;
     let address = listener.local_addr().map_err(Fault::internal)?;
     let tasks = Tasks::default();

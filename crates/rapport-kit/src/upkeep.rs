@@ -24,10 +24,13 @@ pub(crate) fn run(db: &SystemDb, sealer: &Sealer, tasks: &Tasks) {
     tasks.spawn("upkeep", async move {
         let mut round = 0_u32;
         loop {
-            if round.is_multiple_of(CLEAN_EVERY)
-                && let Err(error) = clean(&db).await
-            {
-                tracing::warn!(%error, "upkeep of the database did not succeed; it is tried again");
+            if round.is_multiple_of(CLEAN_EVERY) {
+                // Each on its own: what keeps rows from going must not keep the months ahead from coming.
+                for done in [partitions(&db).await, clean(&db).await] {
+                    if let Err(error) = done {
+                        tracing::warn!(%error, "upkeep of the database did not succeed; it is tried again");
+                    }
+                }
             }
             if round.is_multiple_of(SEAL_EVERY)
                 && let Err(error) = all(|| seal(&db, &sealer)).await
@@ -57,7 +60,11 @@ async fn clean(db: &SystemDb) -> Result<(), Fault> {
     // Only the last hour is ever read.
     all(|| delete(db, "delete from kit.policy_revoked_session where ctid = any(array(select ctid from kit.policy_revoked_session where revoked_at < now() - interval '1 day' limit 10000))"))
         .await?;
-    all(|| journal::purge_idempotency(db)).await?;
+    all(|| journal::purge_idempotency(db)).await
+}
+
+/// Gives the journal its partitions for the months ahead, and for months whose rows lie in the default one.
+pub(crate) async fn partitions(db: &SystemDb) -> Result<(), Fault> {
     let mut conn = db.conn().await?;
     sqlx::query("select kit.ensure_journal_partitions()").execute(&mut conn).await?;
     Ok(())

@@ -159,7 +159,7 @@ async fn list_changes(scene: &Scene) -> Valid {
 }
 
 async fn verify_seal() -> Valid {
-    Valid::read(&pb::VerifySealRequest { name: "services/contacts".to_owned() })
+    Valid::read(&pb::VerifySealRequest { name: "services/contacts".to_owned(), ..pb::VerifySealRequest::default() })
 }
 
 /// A contact that is shared with several people.

@@ -250,7 +250,7 @@ async fn shares(
         access_level: if row.can_write { pb::AccessLevel::Write } else { pb::AccessLevel::Read }.into(),
         role: row.role,
         creator: row.created_by,
-        create_time: Some(prost_types::Timestamp { seconds: row.created_at.timestamp(), nanos: 0 }),
+        create_time: Some(super::timestamp(row.created_at)),
     };
     Ok(rows.into_iter().map(share).collect())
 }

@@ -7,14 +7,18 @@ use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::audit_service_server::AuditService;
 use serde_json::Value;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
-use super::{Common, RecordType};
+use super::{Common, RecordType, timestamp};
 use crate::access::{Effect, FieldRules, masked};
 use crate::ctx::Ctx;
 use crate::fault::Fault;
 use crate::journal;
+use crate::journal::seal::{self, Range};
 use crate::page::{self, Cursor, KeyValue, Query};
 
+/// Rows of all tenants after which one verification ends.
+const ROWS: i64 = 50_000;
 /// Changes with every change and says nothing of its own.
 const NOISE: &[&str] = &["etag", "update_time"];
 
@@ -51,18 +55,26 @@ impl AuditService for Common {
 
     async fn verify_seal(&self, request: Request<pb::VerifySealRequest>) -> Result<Response<pb::VerifySealResponse>, Status> {
         let ctx = Ctx::of(&request)?;
-        let name = request.into_inner().name;
-        if name.is_empty() {
+        let request = request.into_inner();
+        if request.name.is_empty() {
             return Err(Fault::invalid("name", "is required").into());
         }
-        if name != format!("services/{}", self.service) {
-            return Err(Fault::not_found(name).into());
+        if request.name != format!("services/{}", self.service) {
+            return Err(Fault::not_found(request.name).into());
         }
-        let verdict = journal::seal::verify(&self.system, &ctx.call().sealer).await?;
+        let anchor = anchor(&request.anchor)?;
+        let query = Query::of(&ctx).with("name", &request.name).with("anchor", &request.anchor);
+        let after = ctx.call().sealer.open(&request.page_token, &query)?.map(|cursor| checkpoint(&cursor)).transpose()?;
+        let range = Range { tenant: ctx.tenant(), after, rows: ROWS, anchor: anchor.as_deref() };
+        let verdict = seal::verify(&self.system, &ctx.call().sealer, range).await?;
+        let next = verdict.next.map(|next| ctx.call().sealer.seal(&Cursor { keys: vec![KeyValue::Int(next)], id: Uuid::nil() }, &query));
         Ok(Response::new(pb::VerifySealResponse {
             checked_row_count: verdict.checked,
-            intact: verdict.broken_seal.is_none(),
+            intact: verdict.broken_seal.is_none() && !verdict.anchor_missing,
             first_broken_seal: verdict.broken_seal.unwrap_or_default(),
+            next_page_token: next.unwrap_or_default(),
+            anchor: verdict.newest.map(hex::encode).unwrap_or_default(),
+            anchor_missing: verdict.anchor_missing,
         }))
     }
 }
@@ -135,10 +147,27 @@ fn told(path: &str, before: Option<&Value>, after: Option<&Value>, rules: &Field
 fn before(cursor: &Cursor) -> Result<(i64, i16), Fault> {
     match cursor.keys.as_slice() {
         [KeyValue::Int(version), KeyValue::Int(ordinal)] => Ok((*version, i16::try_from(*ordinal).map_err(Fault::internal)?)),
-        _ => Err(Fault::argument("PAGE_TOKEN_INVALID", "Begin again without a page token: this one does not belong to this list.")),
+        _ => Err(foreign()),
     }
 }
 
-fn timestamp(time: chrono::DateTime<chrono::Utc>) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default() }
+/// The checkpoint that an earlier verification came to.
+fn checkpoint(cursor: &Cursor) -> Result<i64, Fault> {
+    match cursor.keys.as_slice() {
+        [KeyValue::Int(checkpoint)] => Ok(*checkpoint),
+        _ => Err(foreign()),
+    }
+}
+
+fn foreign() -> Fault {
+    Fault::argument("PAGE_TOKEN_INVALID", "Begin again without a page token: this one does not belong to this list.")
+}
+
+/// The digest that an anchor says; none if it is empty.
+fn anchor(text: &str) -> Result<Option<Vec<u8>>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let digest = hex::decode(text).ok().filter(|digest| digest.len() == 32);
+    digest.map(Some).ok_or_else(|| Fault::invalid("anchor", "must be the anchor of an earlier answer: 64 hexadecimal digits"))
 }

@@ -5,6 +5,7 @@ mod delivery;
 mod journal;
 mod line;
 mod outage;
+mod partitions;
 mod policy;
 mod seal;
 mod shutdown;

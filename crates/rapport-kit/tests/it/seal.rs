@@ -2,11 +2,9 @@
 
 use rapport_kit::SystemDb;
 use rapport_kit::clock;
-use rapport_kit::db::PoolConfig;
-use rapport_kit::journal::seal::{seal, verify};
+use rapport_kit::journal::seal::{Range, Verdict, seal, verify};
 use rapport_kit::page::Sealer;
 use rapport_kit::testing::eventually;
-use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection};
 use tonic::Code;
 
@@ -49,31 +47,111 @@ const TAMPERING: &[(&str, &str)] = &[
 #[tokio::test]
 async fn a_sealed_journal_is_intact_until_anybody_touches_it() {
     let line = Line::new().await;
-    let system = SystemDb::new(line.logins().system.expose_secret(), PoolConfig::default()).unwrap();
     let mut owner = superuser(line.logins()).await;
-    for half in 0..2 {
-        for version in 1..=ROWS / 4 {
-            let record = clock::new_id();
-            let mut tx = line.db.begin(&crate::support::ctx(line.tenant)).await.unwrap();
-            let mut entry = line.entry(record, version);
-            entry.on_behalf_of = Some("users/boss".to_owned());
-            crate::line::write(&mut tx, entry).await;
-            crate::line::write(&mut tx, line.entry(record, version + 1)).await;
-            tx.commit().await.unwrap();
-        }
-        sealed(&system, &mut owner, (half + 1) * ROWS / 2).await;
-    }
-    let verdict = verify(&system, &sealer()).await.unwrap();
-    assert_eq!((verdict.checked, verdict.broken_seal), (ROWS, None));
+    two_checkpoints(&line, &mut owner).await;
+    let verdict = whole(&line, None).await;
+    assert_eq!((verdict.checked, verdict.broken_seal, verdict.next), (ROWS, None, None));
 
     for (what, statement) in TAMPERING {
         let touched = tampered(&mut owner, statement).await;
         assert!(touched > 0, "{what}: nothing was touched");
-        let verdict = verify(&system, &sealer()).await.unwrap();
+        let verdict = whole(&line, None).await;
         assert!(verdict.broken_seal.is_some(), "{what} was not found");
+        assert_eq!(verdict.newest, None, "{what} is vouched for");
         restore(&mut owner).await;
-        assert_eq!(verify(&system, &sealer()).await.unwrap().broken_seal, None, "after {what} was taken back");
+        assert_eq!(whole(&line, None).await.broken_seal, None, "after {what} was taken back");
     }
+}
+
+#[tokio::test]
+async fn whoever_kept_an_anchor_sees_that_the_newest_checkpoint_went_with_its_rows() {
+    let line = Line::new().await;
+    let mut owner = superuser(line.logins()).await;
+    two_checkpoints(&line, &mut owner).await;
+    let anchor = whole(&line, None).await.newest.expect("the chain is intact to its end");
+    let verdict = whole(&line, Some(&anchor)).await;
+    assert_eq!((verdict.anchor_missing, verdict.newest), (false, Some(anchor.clone())));
+
+    let rows = "delete from kit.journal j using kit.seal s where s.id = (select max(id) - 1 from kit.seal) and (j.xid, j.id) > (s.through_xid, s.through_id)";
+    let gone = i64::try_from(tampered(&mut owner, rows).await).unwrap();
+    assert!(gone > 0);
+    tampered(&mut owner, "delete from kit.seal where id = (select max(id) from kit.seal)").await;
+    let blind = whole(&line, None).await;
+    assert_eq!((blind.checked, blind.broken_seal), (ROWS - gone, None), "a shorter chain is sound by itself");
+    let verdict = whole(&line, Some(&anchor)).await;
+    assert_eq!((verdict.anchor_missing, verdict.newest), (true, None));
+
+    // What is recorded and sealed afterwards does not cover it up.
+    line.record([(clock::new_id(), 1)]).await;
+    sealed(&line.system, &mut owner, ROWS - gone + 1).await;
+    assert!(whole(&line, Some(&anchor)).await.anchor_missing);
+}
+
+#[tokio::test]
+async fn verification_goes_on_where_it_ended_and_counts_the_callers_own_rows() {
+    let line = Line::new().await;
+    let mut owner = superuser(line.logins()).await;
+    two_checkpoints(&line, &mut owner).await;
+    let range = Range { tenant: line.tenant, after: None, rows: 1, anchor: None };
+    let first = verify(&line.system, &sealer(), range).await.unwrap();
+    let (mut checked, mut page) = (first.checked, first.clone());
+    assert!(checked < ROWS && page.newest.is_none());
+    while page.next.is_some() {
+        page = verify(&line.system, &sealer(), Range { after: page.next, ..range }).await.unwrap();
+        assert_eq!(page.broken_seal, None);
+        checked += page.checked;
+    }
+    assert_eq!((checked, page.newest), (ROWS, whole(&line, None).await.newest));
+
+    let stranger = verify(&line.system, &sealer(), Range { tenant: clock::new_id(), rows: i64::MAX, ..range }).await.unwrap();
+    assert_eq!((stranger.checked, stranger.broken_seal), (0, None));
+
+    // A checkpoint that is gone by the time one would go on from it is missed.
+    tampered(&mut owner, "delete from kit.seal").await;
+    assert_eq!(verify(&line.system, &sealer(), Range { after: first.next, ..range }).await.unwrap().broken_seal, first.next);
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_after_a_restore_with_transaction_ids_that_began_anew() {
+    let line = Line::new().await;
+    let mut owner = superuser(line.logins()).await;
+    line.record((1..=5).map(|version| (clock::new_id(), version))).await;
+    sealed(&line.system, &mut owner, 5).await;
+    line.record((1..=5).map(|version| (clock::new_id(), version))).await;
+    // As after a logical restore: ids of transactions to come are below those of what is there.
+    for statement in [
+        "update kit.journal set xid = (xid::text::bigint + 1000000000000)::text::xid8 where era = 1 and not exists (
+           select from kit.seal s where (journal.xid, journal.id) <= (s.through_xid, s.through_id))",
+        "select kit.begin_era()",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    line.record((1..=5).map(|version| (clock::new_id(), version))).await;
+    sealed(&line.system, &mut owner, 15).await;
+    let eras: Vec<(i32, i64)> =
+        sqlx::query_as("select era, sum(entries)::bigint from kit.seal group by era order by era").fetch_all(&mut owner).await.unwrap();
+    assert_eq!(eras, [(1, 10), (2, 5)]);
+    let verdict = whole(&line, None).await;
+    assert_eq!((verdict.checked, verdict.broken_seal), (15, None));
+
+    for (what, statement) in [
+        ("a row of the new era that is gone", "delete from kit.journal where id = (select max(id) from kit.journal)"),
+        ("a row of the old era that is gone", "delete from kit.journal where id = (select min(id) from kit.journal)"),
+        ("a row moved to the old era", "update kit.journal set era = 1 where id = (select max(id) from kit.journal)"),
+        (
+            "a row added behind the end of the old era",
+            "insert into kit.journal select (jsonb_populate_record(j, '{\"id\": 0, \"xid\": \"2000000000000\"}')).* from kit.journal j where era = 1 limit 1",
+        ),
+        (
+            "a row added before all eras",
+            "insert into kit.journal select (jsonb_populate_record(j, '{\"id\": 0, \"era\": 0}')).* from kit.journal j where era = 1 limit 1",
+        ),
+    ] {
+        assert_eq!(tampered(&mut owner, statement).await, 1, "{what}");
+        assert!(whole(&line, None).await.broken_seal.is_some(), "{what} was not found");
+        restore(&mut owner).await;
+    }
+    assert_eq!(whole(&line, None).await.broken_seal, None);
 }
 
 #[tokio::test]
@@ -87,7 +165,7 @@ async fn a_row_of_a_running_transaction_is_sealed_later_and_not_left_out() {
     seal(&line.system, &sealer()).await.unwrap();
     open.commit().await.unwrap();
     sealed(&line.system, &mut owner, 2).await;
-    let verdict = verify(&line.system, &sealer()).await.unwrap();
+    let verdict = whole(&line, None).await;
     assert_eq!((verdict.checked, verdict.broken_seal), (2, None));
 }
 
@@ -97,6 +175,27 @@ async fn the_application_role_cannot_touch_the_checkpoints() {
     let mut conn = line.db.for_tenant(&crate::support::ctx(line.tenant)).await.unwrap();
     let error = sqlx::query("delete from kit.seal").execute(&mut conn).await.expect_err("no right to do it");
     assert_eq!(rapport_kit::Fault::from(error).code(), Code::Internal);
+}
+
+/// Two checkpoints of equal size with [`ROWS`] rows between them.
+async fn two_checkpoints(line: &Line, owner: &mut PgConnection) {
+    for half in 0..2 {
+        for version in 1..=ROWS / 4 {
+            let record = clock::new_id();
+            let mut tx = line.db.begin(&crate::support::ctx(line.tenant)).await.expect("a transaction");
+            let mut entry = line.entry(record, version);
+            entry.on_behalf_of = Some("users/boss".to_owned());
+            crate::line::write(&mut tx, entry).await;
+            crate::line::write(&mut tx, line.entry(record, version + 1)).await;
+            tx.commit().await.expect("a commit");
+        }
+        sealed(&line.system, owner, (half + 1) * ROWS / 2).await;
+    }
+}
+
+/// Verification of the whole chain in one go.
+async fn whole(line: &Line, anchor: Option<&[u8]>) -> Verdict {
+    verify(&line.system, &sealer(), Range { tenant: line.tenant, after: None, rows: i64::MAX, anchor }).await.expect("the chain is read")
 }
 
 fn sealer() -> Sealer {
