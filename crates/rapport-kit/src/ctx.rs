@@ -41,7 +41,7 @@ pub struct Call {
     pub method: &'static str,
     /// From `x-request-id`, or made here; echoed to the caller.
     pub request_id: String,
-    /// `traceparent` of the call, if it is traced.
+    /// W3C trace id of the call, 32 hexadecimal digits, if it is traced.
     pub trace_id: Option<String>,
     /// When the caller stops waiting.
     pub deadline: Instant,

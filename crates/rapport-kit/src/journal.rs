@@ -49,7 +49,7 @@ pub struct Entry {
     pub on_behalf_of: Option<String>,
     /// Request id.
     pub request_id: String,
-    /// Trace id.
+    /// W3C trace id, 32 hexadecimal digits.
     pub trace_id: Option<String>,
     /// Job that made the change.
     pub job_id: Option<Uuid>,

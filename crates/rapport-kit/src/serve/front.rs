@@ -47,7 +47,7 @@ impl Front {
         let request_id = request_id(request.headers());
         let deadline = begun + timeout(request.headers());
         let mut call = Call::new(method, request_id.clone(), deadline, self.sealer.clone(), self.log.clone());
-        call.trace_id = header(request.headers(), "traceparent", 55).filter(|trace| trace.len() == 55);
+        call.trace_id = header(request.headers(), "traceparent", 256).as_deref().and_then(trace_id);
         call.key = header(request.headers(), "idempotency-key", 128);
         // Span: what every log line of the call carries. No personal data in it.
         let span = tracing::info_span!("call", method, request_id, trace = call.trace_id.as_deref().unwrap_or_default());
@@ -146,6 +146,18 @@ fn header(headers: &HeaderMap, name: &str, longest: usize) -> Option<String> {
     decent.then(|| text.to_owned())
 }
 
+/// The trace id in a `traceparent` (W3C trace context: version, trace id, parent id, flags); none if it is
+/// not a valid one. Later versions may add parts at the end.
+fn trace_id(traceparent: &str) -> Option<String> {
+    let is_hex = |part: &str, digits: usize| part.len() == digits && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |part: &str, digits: usize| is_hex(part, digits) && part.bytes().any(|byte| byte != b'0');
+    let mut parts = traceparent.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_whole = version != "00" || parts.next().is_none();
+    let valid = is_hex(version, 2) && version != "ff" && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2) && is_whole;
+    valid.then(|| trace.to_owned())
+}
+
 /// The time that `grpc-timeout` leaves, less what the answer's way back takes.
 fn timeout(headers: &HeaderMap) -> Duration {
     let Some(text) = headers.get("grpc-timeout").and_then(|value| value.to_str().ok()) else { return LONGEST };
@@ -166,6 +178,25 @@ fn timeout(headers: &HeaderMap) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_is_known_by_its_32_digits_and_by_nothing_that_is_not_valid() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(trace_id(&format!("00-{trace}-00f067aa0ba902b7-01")).as_deref(), Some(trace));
+        assert_eq!(trace_id(&format!("01-{trace}-00f067aa0ba902b7-01-more")).as_deref(), Some(trace));
+        for invalid in [
+            "",
+            trace,
+            &format!("00-{trace}-00f067aa0ba902b7"),
+            &format!("00-{trace}-00f067aa0ba902b7-01-more"),
+            &format!("ff-{trace}-00f067aa0ba902b7-01"),
+            &format!("00-{trace}-0000000000000000-01"),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(trace_id(invalid), None, "{invalid}");
+        }
+    }
 
     fn with_timeout(text: &'static str) -> Duration {
         let mut headers = HeaderMap::new();
