@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::bus::{self, Broker, Delivery, PARTITIONS, Queue};
 use crate::db::{Db, Tx};
 use crate::fault::Fault;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, Window};
 use crate::{clock, metrics};
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -98,18 +98,28 @@ impl Consumers {
 
     /// Consumes every partition until the process stops.
     pub fn run(self, db: &Db, broker: &Broker, tasks: &Tasks) {
-        let mut keys: Vec<String> = self.reactions.keys().map(|key| (*key).to_owned()).collect();
-        keys.sort();
         let consumers = Arc::new(self);
         for partition in 0..PARTITIONS {
-            let queue = Queue::Partition { service: consumers.service.clone(), partition, keys: keys.clone() };
-            let (consumers, db, waiting) = (Arc::clone(&consumers), db.clone(), tasks.clone());
-            let consuming = bus::consume(broker.clone(), queue, tasks.clone(), move |deliveries| {
-                let (consumers, db, waiting) = (Arc::clone(&consumers), db.clone(), waiting.clone());
-                async move { consumers.handle(&db, &waiting, deliveries).await }
-            });
-            tasks.spawn("consumer", consuming);
+            Arc::clone(&consumers).partition(partition, db, broker, tasks);
         }
+    }
+
+    /// Consumes one partition only, so that a test can start and end it often.
+    #[cfg(feature = "testing")]
+    pub fn run_one(self, partition: u8, db: &Db, broker: &Broker, tasks: &Tasks) {
+        Arc::new(self).partition(partition, db, broker, tasks);
+    }
+
+    fn partition(self: Arc<Self>, partition: u8, db: &Db, broker: &Broker, tasks: &Tasks) {
+        let mut keys: Vec<String> = self.reactions.keys().map(|key| (*key).to_owned()).collect();
+        keys.sort();
+        let queue = Queue::Partition { service: self.service.clone(), partition, keys };
+        let (db, waiting) = (db.clone(), tasks.clone());
+        let consuming = bus::consume(broker.clone(), queue, tasks.clone(), move |deliveries| {
+            let (consumers, db, waiting) = (Arc::clone(&self), db.clone(), waiting.clone());
+            async move { consumers.handle(&db, &waiting, deliveries).await }
+        });
+        tasks.spawn("consumer", consuming);
     }
 
     /// Handles deliveries in order; answers how many are done.
@@ -120,7 +130,7 @@ impl Consumers {
             let tenant = tenant(first);
             let run = deliveries.iter().skip(done).take_while(|delivery| self::tenant(delivery) == tenant).count();
             let together = deliveries.get(done..done + run).unwrap_or_default();
-            if run > 1 && self.attempt(db, together).await.is_ok() {
+            if run > 1 && self.attempt(db, tasks, together).await.is_ok() {
                 done += run;
                 continue;
             }
@@ -137,7 +147,7 @@ impl Consumers {
         let mut wait = FIRST_WAIT;
         let mut too_slow = 0;
         loop {
-            let fault = match self.attempt(db, std::slice::from_ref(delivery)).await {
+            let fault = match self.attempt(db, tasks, std::slice::from_ref(delivery)).await {
                 Ok(()) => return true,
                 Err(fault) => fault,
             };
@@ -158,15 +168,15 @@ impl Consumers {
     }
 
     /// Commits, or answers the fault; a panic is one too, because a dead consumer would hold its partition up.
-    async fn attempt(&self, db: &Db, deliveries: &[Delivery]) -> Result<(), Fault> {
-        AssertUnwindSafe(self.commit(db, deliveries)).catch_unwind().await.unwrap_or_else(|_| {
+    async fn attempt(&self, db: &Db, tasks: &Tasks, deliveries: &[Delivery]) -> Result<(), Fault> {
+        AssertUnwindSafe(self.commit(db, tasks, deliveries)).catch_unwind().await.unwrap_or_else(|_| {
             metrics::panics().inc();
             Err(Fault::internal("a reaction panicked"))
         })
     }
 
     /// Inbox rows and effects of deliveries of one tenant, in one transaction.
-    async fn commit(&self, db: &Db, deliveries: &[Delivery]) -> Result<(), Fault> {
+    async fn commit(&self, db: &Db, tasks: &Tasks, deliveries: &[Delivery]) -> Result<(), Fault> {
         let Some(tenant) = deliveries.first().and_then(tenant) else {
             return Err(Fault::argument("EVENT_UNREADABLE", "The event names no tenant."));
         };
@@ -187,6 +197,7 @@ impl Consumers {
             let Some(reaction) = self.reactions.get(key(&delivery.routing_key)) else { continue };
             reaction(&mut tx, delivery, tenant).await?;
         }
+        tasks.at(Window::BeforeCommit).await;
         tx.commit().await
     }
 

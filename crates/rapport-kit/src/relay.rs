@@ -21,7 +21,7 @@ use crate::db::SystemDb;
 use crate::fault::Fault;
 use crate::lease::{Leases, TERM};
 use crate::metrics;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, Window};
 
 /// Rows sent in one round; also the window of unconfirmed messages.
 const BATCH: i64 = 500;
@@ -109,7 +109,7 @@ impl Relay {
                 renewed = Some(Instant::now());
             }
             // A database that vanished without a word must not hold the relay for longer.
-            let round = tokio::time::timeout(LONGEST_ROUND, self.round(&held)).await;
+            let round = tokio::time::timeout(LONGEST_ROUND, self.round(&held, &tasks)).await;
             wait = match round.unwrap_or_else(|_| Err(Fault::deadline())) {
                 Ok(0) => (wait * 2).min(IDLE),
                 Ok(_) => BUSY,
@@ -137,7 +137,7 @@ impl Relay {
     }
 
     /// Sends one batch; answers how many rows left.
-    async fn round(&mut self, shards: &[i16]) -> Result<usize, Fault> {
+    async fn round(&mut self, shards: &[i16], tasks: &Tasks) -> Result<usize, Fault> {
         if shards.is_empty() {
             return Ok(0);
         }
@@ -155,7 +155,7 @@ impl Relay {
         for mut wave in waves(rows) {
             // What follows a held event of its record waits with it; other records go on.
             wave.retain(|row| !self.held.contains(&row.record()));
-            left += self.send(&wave).await?;
+            left += self.send(&wave, tasks).await?;
         }
         Ok(left)
     }
@@ -173,13 +173,15 @@ impl Relay {
     }
 
     /// Sends rows of different records and forgets those that were confirmed; the records of others are held.
-    async fn send(&mut self, rows: &[Row]) -> Result<usize, Fault> {
+    async fn send(&mut self, rows: &[Row], tasks: &Tasks) -> Result<usize, Fault> {
         if rows.is_empty() {
             return Ok(0);
         }
         let batch: Vec<Outgoing> = rows.iter().map(|row| self.outgoing(row)).collect();
         let away = |error| Fault::unavailable("BROKER_AWAY", "The broker does not answer; events wait.").because(error);
+        tasks.at(Window::BeforePublish).await;
         let outcomes = self.publisher.publish(&batch).await.map_err(away)?;
+        tasks.at(Window::BeforeMark).await;
         let mut gone: Vec<&Row> = Vec::with_capacity(rows.len());
         let confirmed = rows.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Confirmed);
         self.claim(confirmed.map(|(row, _)| row.fact.as_str()).collect()).await?;
@@ -200,6 +202,7 @@ impl Relay {
             }
         }
         self.forget(&gone).await?;
+        tasks.at(Window::AfterMark).await;
         metrics::relayed_events().inc_by(gone.len().try_into().unwrap_or(u64::MAX));
         Ok(gone.len())
     }
@@ -251,7 +254,8 @@ impl Relay {
             ("rapport-request", row.request_id.clone()),
         ];
         if let Some(trace) = &row.trace_id {
-            headers.push(("traceparent", trace.clone()));
+            // The journal's row is the span that the consumer's work hangs on.
+            headers.push(("traceparent", format!("00-{trace}-{:016x}-01", row.id)));
         }
         Outgoing { id, routing_key: format!("{}.p{:02}", row.fact, row.shard), headers, body: row.message.clone().unwrap_or_default() }
     }

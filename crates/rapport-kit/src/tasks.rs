@@ -14,11 +14,32 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    #[cfg(feature = "testing")]
+    death: crate::testing::Death,
+}
+
+/// Moments on an event's way at which a process can die; what is not done at one of them is done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// Read from the outbox, not sent.
+    BeforePublish,
+    /// Confirmed by the broker, still in the outbox.
+    BeforeMark,
+    /// Gone from the outbox.
+    AfterMark,
+    /// The effect is written, not committed.
+    BeforeCommit,
+    /// Committed, not acknowledged.
+    BeforeAck,
+    /// Acknowledged.
+    AfterAck,
 }
 
 impl Tasks {
     /// Runs `work` until it ends; it should watch [`Tasks::stopping`].
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        #[cfg(feature = "testing")]
+        let work = self.death.of(work);
         let work = self.tracker.track_future(work);
         #[expect(clippy::disallowed_methods, reason = "this is the tracked spawn")]
         let handle = tokio::spawn(work);
@@ -44,6 +65,36 @@ impl Tasks {
             () = self.stop.cancelled() => false,
             () = tokio::time::sleep(wait) => true,
         }
+    }
+
+    /// A moment at which a test can have the process die; nothing in a build for use.
+    #[cfg(not(feature = "testing"))]
+    pub(crate) async fn at(&self, _: Window) {}
+
+    /// A moment at which a test can have the process die.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn at(&self, window: Window) {
+        self.death.at(window).await;
+    }
+
+    /// Has everything here end at the next `window`, as it stands there.
+    #[cfg(feature = "testing")]
+    pub fn die_at(&self, window: Window) {
+        self.death.await_at(window);
+    }
+
+    /// Whether anything here has gone past `window`.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn has_passed(&self, window: Window) -> bool {
+        self.death.has_passed(window)
+    }
+
+    /// Ready when everything has ended so.
+    #[cfg(feature = "testing")]
+    pub async fn dead(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
     }
 
     /// Tells every task to end and waits for them, at most `patience`; answers whether all ended.

@@ -3,6 +3,7 @@
 //! Guarantees: every test has a database and names on the broker of its own; PostgreSQL and RabbitMQ are the
 //! real ones that `scripts/test` starts.
 
+mod death;
 mod identity;
 
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor};
 use tonic::transport::{Channel, Endpoint};
 
+pub(crate) use death::Death;
 pub use identity::{Identity, Subject};
 
 use crate::access_log::AccessLog;

@@ -9,7 +9,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, Bas
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::{Broker, BusError, answered};
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, Window};
 
 /// Deliveries held unacknowledged by one consumer at most; also the largest batch for one transaction.
 const PREFETCH: u16 = 200;
@@ -129,10 +129,12 @@ where
         }
         let done = handle(batch.iter().map(received).collect()).await.min(batch.len());
         if let Some(last) = done.checked_sub(1).and_then(|last| batch.get(last)) {
+            tasks.at(Window::BeforeAck).await;
             // False means that the channel is gone and the broker will deliver again; the inbox knows them then.
             if !answered(last.ack(BasicAckOptions { multiple: true })).await? {
                 return Err(BusError::Silent);
             }
+            tasks.at(Window::AfterAck).await;
         }
         if let Some(last) = batch.last().filter(|_| done < batch.len()) {
             answered(last.nack(BasicNackOptions { multiple: true, requeue: true })).await?;

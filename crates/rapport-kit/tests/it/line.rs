@@ -27,6 +27,7 @@ pub(crate) struct Line {
     pub(crate) broker: Broker,
     pub(crate) tenant: Uuid,
     pub(crate) tasks: Tasks,
+    prefix: String,
     infra: Infra,
     logins: Logins,
 }
@@ -39,8 +40,9 @@ impl Line {
         let pool = PoolConfig { max_connections: 12, ..PoolConfig::default() };
         let db = Db::new(logins.app.expose_secret(), pool).expect("an address");
         let system = SystemDb::new(logins.system.expose_secret(), PoolConfig::default()).expect("an address");
-        let broker = Broker::new(infra.broker.clone(), format!("t{}.", clock::new_id().simple()));
-        Self { db, system, broker, tenant: clock::new_id(), tasks: Tasks::default(), infra, logins }
+        let prefix = format!("t{}.", clock::new_id().simple());
+        let broker = Broker::new(infra.broker.clone(), prefix.clone());
+        Self { prefix, db, system, broker, tenant: clock::new_id(), tasks: Tasks::default(), infra, logins }
     }
 
     /// A line that records, sends and notes effects.
@@ -62,6 +64,18 @@ impl Line {
         tasks.spawn("relay", relay.run(tasks.clone()));
     }
 
+    /// Starts a relay under the name of the one before, so that it need not wait for that one's leases to end.
+    pub(crate) fn relay_again(&self, tasks: &Tasks) {
+        let relay = Relay::new(SERVICE.name, "the same again".to_owned(), self.system.clone(), self.broker.clone());
+        tasks.spawn("relay", relay.run(tasks.clone()));
+    }
+
+    /// Starts a consumer of one partition with a connection of its own, as another process would have.
+    pub(crate) fn consume_apart(&self, consumers: Consumers, partition: u8, tasks: &Tasks) {
+        let broker = Broker::new(self.infra.broker.clone(), self.prefix.clone());
+        consumers.run_one(partition, &self.db, &broker, tasks);
+    }
+
     /// Starts a consumer with this reaction and waits until its queues are bound.
     pub(crate) async fn consume<R>(&self, reaction: R)
     where
@@ -73,16 +87,21 @@ impl Line {
 
     /// Ready when each partition's queue has its consumer.
     pub(crate) async fn consumed(&self) {
-        let connection = self.connection().await;
         for partition in 0..PARTITIONS {
-            eventually("a consumer on each partition", async || {
-                let channel = connection.create_channel().await.expect("a channel");
-                let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-                let queue = channel.queue_declare(self.queue(partition).as_str().into(), look, FieldTable::default()).await.ok()?;
-                (queue.consumer_count() > 0).then_some(())
-            })
-            .await;
+            self.consumed_on(partition).await;
         }
+    }
+
+    /// Ready when this partition's queue has its consumer.
+    pub(crate) async fn consumed_on(&self, partition: u8) {
+        let connection = self.connection().await;
+        eventually("a consumer on the partition", async || {
+            let channel = connection.create_channel().await.expect("a channel");
+            let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let queue = channel.queue_declare(self.queue(partition).as_str().into(), look, FieldTable::default()).await.ok()?;
+            (queue.consumer_count() > 0).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn queue(&self, partition: u8) -> String {

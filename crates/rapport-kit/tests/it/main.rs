@@ -12,3 +12,4 @@ mod shutdown;
 mod support;
 mod tokens;
 mod transport;
+mod windows;
