@@ -1,5 +1,6 @@
 //! What holds over several services: stories, architecture, access, coverage, crashes.
 
+mod access;
 mod architecture;
 mod campaign;
 mod catalogue;
@@ -10,5 +11,6 @@ mod numbers;
 mod office;
 mod oracle;
 mod plans;
+mod rebuild;
 mod statements;
 mod story;

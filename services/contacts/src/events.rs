@@ -18,7 +18,9 @@ pub fn contact(ctx: &Ctx, contact: &Contact, fact: contact::Fact) -> Result<Entr
     match fact {
         contact::Fact::Created => journal::entry(ctx, record, &pb::ContactCreated { contact: state }, people),
         contact::Fact::Updated => journal::entry(ctx, record, &pb::ContactUpdated { contact: state }, people),
-        contact::Fact::Deleted => journal::entry(ctx, record, &pb::ContactDeleted { name: contact.name() }, people),
+        contact::Fact::Deleted => {
+            journal::entry(ctx, record, &pb::ContactDeleted { name: contact.name(), delete_time: state.and_then(|state| state.delete_time) }, people)
+        }
         contact::Fact::Undeleted => journal::entry(ctx, record, &pb::ContactUndeleted { contact: state }, people),
     }
 }
@@ -37,7 +39,9 @@ pub fn account(ctx: &Ctx, account: &Account, fact: account::Fact) -> Result<Entr
     match fact {
         account::Fact::Created => journal::entry(ctx, record, &pb::AccountCreated { account: state }, people),
         account::Fact::Updated => journal::entry(ctx, record, &pb::AccountUpdated { account: state }, people),
-        account::Fact::Deleted => journal::entry(ctx, record, &pb::AccountDeleted { name: account.name() }, people),
+        account::Fact::Deleted => {
+            journal::entry(ctx, record, &pb::AccountDeleted { name: account.name(), delete_time: state.and_then(|state| state.delete_time) }, people)
+        }
         account::Fact::Undeleted => journal::entry(ctx, record, &pb::AccountUndeleted { account: state }, people),
     }
 }

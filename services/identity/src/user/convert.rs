@@ -87,7 +87,7 @@ impl User {
             email: self.email.clone(),
             business_unit: self.unit.map(|id| name::format("businessUnits", id)).unwrap_or_default(),
             state: state.into(),
-            lock_expire_time: self.locked_until.filter(|_| state == pb::user::State::Locked).map(timestamp),
+            lock_expire_time: self.locked_until.filter(|_| locked).map(timestamp),
             grants: self.grants.iter().map(pb::Grant::from).collect(),
             locale: self.locale.clone(),
             time_zone: self.time_zone.clone(),

@@ -113,10 +113,11 @@ impl User {
         !self.disabled && self.grants.contains(&Grant { role, level: Level::All })
     }
 
-    /// The next version.
+    /// The next version. A lock that is over by then is nothing that the journal would tell.
     pub(crate) fn touch(&mut self, now: DateTime<Utc>) {
         self.version += 1;
         self.updated_at = now;
+        self.locked_until = self.locked_until.filter(|until| *until > now);
     }
 }
 
@@ -133,6 +134,18 @@ mod tests {
         assert!(put_grant(&mut grants, Grant { role, level: Level::All }));
         assert_eq!(grants, [Grant { role, level: Level::All }]);
         assert!(remove_grant(&mut grants, role) && !remove_grant(&mut grants, role));
+    }
+
+    #[test]
+    fn a_lock_that_is_over_does_not_outlive_the_next_change() {
+        let later = |seconds| DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds);
+        let mut user = User::new(Uuid::nil(), "A".to_owned(), "a@b".to_owned(), later(0));
+        user.locked_until = Some(later(30));
+        user.disabled = true;
+        user.touch(later(29));
+        assert_eq!(user.to_proto(later(29)).lock_expire_time.map(|time| time.seconds), Some(30));
+        user.touch(later(30));
+        assert_eq!((user.locked_until, user.to_proto(later(30)).lock_expire_time), (None, None));
     }
 
     #[test]
