@@ -1,7 +1,5 @@
 //! Keys of programs: a key that is limited to some permissions opens nothing else, whatever its account may do.
 
-use std::time::{Duration, SystemTime};
-
 use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_identity_api::v1 as identity;
@@ -32,11 +30,11 @@ async fn limited(office: &Office, admin: &str) -> Subject {
     let grant =
         identity::GrantServiceAccountRoleRequest { name: account.name.clone(), role: role.name, level: GrantLevel::All.into(), etag: String::new() };
     accounts.grant_service_account_role(with(admin, grant)).await.expect("a grant");
-    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    let tomorrow = clock::now() + chrono::TimeDelta::days(1);
     let key = identity::ApiKey {
         display_name: "Reads contacts".to_owned(),
         scopes: vec![SCOPE.to_owned()],
-        expire_time: Some(tomorrow.into()),
+        expire_time: Some(prost_types::Timestamp { seconds: tomorrow.timestamp(), nanos: 0 }),
         ..identity::ApiKey::default()
     };
     let request = identity::CreateApiKeyRequest { parent: account.name, api_key: Some(key) };
