@@ -2,7 +2,8 @@
 //!
 //! Guarantees: only EdDSA and ES256 by the key that the token names; `typ`, issuer, audience, expiry and
 //! not-before are required and checked; `jwk`, `jku`, `x5u` and `crit` headers are refused. A verified token is
-//! remembered by its text, never beyond its expiry.
+//! remembered by its text, never beyond its expiry. A refusal tells what its holder can mend, and nothing about a
+//! token whose signature is not ours.
 
 mod door;
 mod keys;
@@ -10,6 +11,7 @@ mod keys;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,6 +20,7 @@ pub(crate) use door::{Door, Rules};
 pub use keys::Keys;
 
 use crate::clock;
+use crate::fault::Fault;
 
 /// Who issues tokens.
 pub const ISSUER: &str = "rapport-identity";
@@ -25,6 +28,10 @@ pub const ISSUER: &str = "rapport-identity";
 pub const AUDIENCE: &str = "rapport";
 /// `typ` of access tokens (RFC 9068).
 pub const TYPE: &str = "at+jwt";
+/// Stands before keys of service accounts, so that secret scanners know them and the door can say what they are for.
+pub const API_KEY_PREFIX: &str = "rpk_";
+/// Stands before refresh tokens, for the same reasons.
+pub const REFRESH_PREFIX: &str = "rpr_";
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 4096;
 /// Verified tokens remembered at most.
@@ -71,6 +78,39 @@ pub struct Verified {
     pub subject: Uuid,
 }
 
+/// Why a bearer token opens no door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The call carries none.
+    Missing,
+    /// It is no token at all.
+    Malformed,
+    /// It is a key of a service account, to be exchanged first.
+    ApiKey,
+    /// It is a refresh token, to be exchanged first.
+    RefreshToken,
+    /// It was good and is past its time.
+    Expired,
+    /// It was signed for somebody else to accept.
+    Audience,
+    /// Anything else; more is not told.
+    NotValid,
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::credential(match refusal {
+            Refusal::Missing => "Send an access token with the call, as `authorization: Bearer …`: there is none.",
+            Refusal::Malformed => "Send the access token whole, as it was answered: this one cannot be read.",
+            Refusal::ApiKey => "Exchange the API key first (ExchangeApiKey) and send the access token that it gives: the key itself opens nothing.",
+            Refusal::RefreshToken => "Send the access token: this is the refresh token, which is good for RefreshSession alone.",
+            Refusal::Expired => "Refresh the session or exchange the key again: the access token has expired.",
+            Refusal::Audience => "Send an access token of this installation: this one was issued for another audience.",
+            Refusal::NotValid => "Sign in again: the credential is not valid here.",
+        })
+    }
+}
+
 /// Verifies tokens and remembers those that were good.
 #[derive(Debug)]
 pub struct Verifier {
@@ -85,17 +125,20 @@ impl Verifier {
         Self { keys, remembered: RwLock::default() }
     }
 
-    /// The verified token; none if it is not valid, whatever the reason.
-    pub fn verify(&self, token: &str) -> Option<Arc<Verified>> {
+    /// The verified token.
+    ///
+    /// # Errors
+    /// Why it is not valid.
+    pub fn verify(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         let generation = self.keys.generation();
-        let now = u64::try_from(clock::now().timestamp()).ok()?;
+        let now = u64::try_from(clock::now().timestamp()).unwrap_or_default();
         {
             let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
             if let Some((of, verified)) = remembered.get(token)
                 && *of == generation
                 && verified.claims.exp + LEEWAY > now
             {
-                return Some(Arc::clone(verified));
+                return Ok(Arc::clone(verified));
             }
         }
         let verified = Arc::new(self.check(token)?);
@@ -107,20 +150,26 @@ impl Verifier {
             }
         }
         remembered.insert(token.to_owned(), (generation, Arc::clone(&verified)));
-        Some(verified)
+        Ok(verified)
     }
 
-    fn check(&self, token: &str) -> Option<Verified> {
+    fn check(&self, token: &str) -> Result<Verified, Refusal> {
+        if token.starts_with(API_KEY_PREFIX) {
+            return Err(Refusal::ApiKey);
+        }
+        if token.starts_with(REFRESH_PREFIX) {
+            return Err(Refusal::RefreshToken);
+        }
         if token.len() > MAX_TOKEN {
-            return None;
+            return Err(Refusal::Malformed);
         }
-        let header = jsonwebtoken::decode_header(token).ok()?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Malformed)?;
         if !header_is_plain(&header, token) {
-            return None;
+            return Err(Refusal::NotValid);
         }
-        let (algorithm, key) = self.keys.get(header.kid.as_deref()?)?;
+        let (algorithm, key) = header.kid.as_deref().and_then(|kid| self.keys.get(kid)).ok_or(Refusal::NotValid)?;
         if header.alg != algorithm {
-            return None;
+            return Err(Refusal::NotValid);
         }
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY;
@@ -128,9 +177,16 @@ impl Verifier {
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).ok()?.claims;
-        let (collection, subject) = crate::name::split(&claims.sub)?;
-        matches!(collection, "users" | "serviceAccounts").then_some(Verified { claims, subject })
+        // The signature is checked before the claims, so that only who was given a token learns what is wrong with it.
+        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => Refusal::Expired,
+            ErrorKind::InvalidAudience => Refusal::Audience,
+            _ => Refusal::NotValid,
+        })?;
+        let claims = claims.claims;
+        let subject = crate::name::split(&claims.sub).filter(|(collection, _)| matches!(*collection, "users" | "serviceAccounts"));
+        let (_, subject) = subject.ok_or(Refusal::NotValid)?;
+        Ok(Verified { claims, subject })
     }
 }
 

@@ -78,7 +78,13 @@ impl Fault {
     /// No valid credential: UNAUTHENTICATED, reason CREDENTIAL_INVALID. The reason for refusal is logged, not told.
     #[must_use]
     pub fn unauthenticated() -> Self {
-        Self::new(Code::Unauthenticated, "CREDENTIAL_INVALID", "Sign in again: the credential is missing, expired or not valid here.")
+        Self::credential("Sign in again: the credential is missing, expired or not valid here.")
+    }
+
+    /// The same with a text of its own, for what a caller can mend without learning anything about others.
+    #[must_use]
+    pub fn credential(text: &'static str) -> Self {
+        Self::new(Code::Unauthenticated, "CREDENTIAL_INVALID", text)
     }
 
     /// Another change came first: ABORTED, reason ETAG_MISMATCH.

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use rapport_proto::MethodRule;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Verified, Verifier};
+use super::{Refusal, Verified, Verifier};
 use crate::access::{Access, within};
 use crate::access_log::AccessLog;
 use crate::ctx::{Actor, Admitted, Call};
@@ -51,21 +51,21 @@ impl Door {
     }
 
     fn operator(&self, headers: &HeaderMap) -> Result<(), Fault> {
-        let shown = bearer(headers).ok_or_else(Fault::unauthenticated)?;
+        let shown = bearer(headers).ok_or(Refusal::Missing)?;
         let known = self.credentials.iter().filter(|credential| !credential.expose_secret().is_empty()).any(|credential| {
             aws_lc_rs::constant_time::verify_slices_are_equal(digest(credential.expose_secret()).as_ref(), digest(shown).as_ref()).is_ok()
         });
-        if known { Ok(()) } else { Err(Fault::unauthenticated()) }
+        if known { Ok(()) } else { Err(Refusal::NotValid.into()) }
     }
 
     async fn subject(&self, rule: &'static MethodRule, headers: &HeaderMap, call: &Arc<Call>) -> Result<Admitted, Fault> {
-        let token = bearer(headers).ok_or_else(Fault::unauthenticated)?;
-        let verified = self.verifier.verify(token).ok_or_else(Fault::unauthenticated)?;
+        let token = bearer(headers).ok_or(Refusal::Missing)?;
+        let verified = self.verifier.verify(token)?;
         let claims = &verified.claims;
         if claims.sid.is_some_and(|session| self.policy.session_ended(session)) {
-            return Err(Fault::unauthenticated());
+            return Err(Refusal::NotValid.into());
         }
-        let access = self.policy.access(claims.tid, verified.subject).await?.ok_or_else(Fault::unauthenticated)?;
+        let access = self.policy.access(claims.tid, verified.subject).await?.ok_or(Refusal::NotValid)?;
         if let Err(fault) = self.allowed(rule, &verified, &access).await {
             self.log.denied(claims.tid, &claims.sub, rule.path, fault.reason(), &call.request_id);
             return Err(fault);
@@ -111,7 +111,8 @@ impl Door {
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
-    value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer "))
+    let token = value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer "))?.trim();
+    (!token.is_empty()).then_some(token)
 }
 
 fn digest(text: &str) -> aws_lc_rs::digest::Digest {

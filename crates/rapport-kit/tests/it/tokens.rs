@@ -49,6 +49,48 @@ async fn a_forged_or_spoilt_token_is_refused_however_it_is_made() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_what_the_holder_can_mend_and_nothing_about_tokens_of_others() {
+    let rig = Rig::start().await;
+    let caller = rig.identity.administrator(rig.identity.tenant());
+    let forge = Forge { identity: &rig.identity, caller: &caller };
+    let spoilt = |change: Value| {
+        let Value::Object(claims) = changed(Value::Object(forge.claims()), &change) else { unreachable!() };
+        claims
+    };
+    let expired = spoilt(json!({"exp": clock::now().timestamp() - 60}));
+    let elsewhere = spoilt(json!({"aud": "another installation"}));
+    let unsigned = |claims: &Map<String, Value>| {
+        let good = forge.signed(plain(), forge.claims()).0;
+        let (_, signature) = good.rsplit_once('.').expect("three parts");
+        format!("{}.{}.{signature}", encoded(&plain()), encoded(&Value::Object(claims.clone())))
+    };
+    let nothing_more = "the credential is not valid here";
+    let cases = [
+        (None, "there is none"),
+        (Some("Basic dXNlcjpwYXNz".to_owned()), "there is none"),
+        (Some("Bearer not a token".to_owned()), "cannot be read"),
+        (Some(format!("Bearer {}", "x".repeat(5000))), "cannot be read"),
+        (Some("Bearer rpk_c2VjcmV0".to_owned()), "Exchange the API key first"),
+        (Some("Bearer rpr_c2VjcmV0".to_owned()), "RefreshSession"),
+        (Some(format!("Bearer {}", forge.signed(plain(), expired.clone()).0)), "has expired"),
+        (Some(format!("Bearer {}", forge.signed(plain(), elsewhere.clone()).0)), "another audience"),
+        (Some(format!("Bearer {}", unsigned(&expired))), nothing_more),
+        (Some(format!("Bearer {}", unsigned(&elsewhere))), nothing_more),
+        (Some(format!("Bearer {}", forge.signed(plain(), spoilt(json!({"iss": "somebody"}))).0)), nothing_more),
+    ];
+    let mut client = rig.client().await;
+    for (credential, told) in cases {
+        let mut request = Request::new(do_as("answer:"));
+        if let Some(credential) = &credential {
+            request.metadata_mut().insert("authorization", credential.parse().unwrap());
+        }
+        let status = client.list_changes(request).await.expect_err("no case is a good token");
+        assert_eq!(refusal(&status), (Code::Unauthenticated, "CREDENTIAL_INVALID".to_owned()), "{credential:?}");
+        assert!(status.message().contains(told), "{credential:?} is told {:?}", status.message());
+    }
+}
+
+#[tokio::test]
 async fn clocks_may_differ_by_a_moment() {
     let rig = Rig::start().await;
     let caller = rig.identity.administrator(rig.identity.tenant());
