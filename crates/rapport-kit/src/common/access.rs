@@ -48,9 +48,9 @@ impl AccessService for Common {
     async fn unshare_record(&self, request: Request<pb::UnshareRecordRequest>) -> Result<Response<()>, Status> {
         let ctx = Ctx::of(&request)?;
         let request = request.into_inner();
-        let (_, subject) = subject_name(&request.subject)?;
+        let (subject_kind, subject) = subject_name(&request.subject)?;
         let (kind, id) = self.readable(&ctx, &request.name).await?;
-        match self.take_back(&ctx, &request, kind, id, subject).await {
+        match self.take_back(&ctx, &request, kind, id, (subject_kind, subject)).await {
             Ok(()) => Ok(Response::new(())),
             Err(refusal) => match Earlier::find(&self.db, &ctx).await? {
                 Some(_) => Ok(Response::new(())),
@@ -79,7 +79,7 @@ impl AccessService for Common {
     async fn explain_access(&self, request: Request<pb::ExplainAccessRequest>) -> Result<Response<pb::ExplainAccessResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let request = request.into_inner();
-        let subject = if request.subject.is_empty() { ctx.subject() } else { person(&request.subject)? };
+        let subject = if request.subject.is_empty() { ctx.subject() } else { self.person(&ctx, &request.subject).await? };
         if subject != ctx.subject() && !ctx.scope_of("identity.access.explain").permits_anything() {
             let text = "Ask an administrator for a role with identity.access.explain, or explain your own access only.";
             return Err(Fault::denied("PERMISSION_MISSING", text).with("permission", "identity.access.explain").into());
@@ -137,15 +137,23 @@ impl Common {
     }
 
     /// Takes a share back and tells of it, in one transaction; nothing to take back is well too.
-    async fn take_back(&self, ctx: &Ctx, request: &pb::UnshareRecordRequest, kind: RecordType, id: Uuid, subject: Uuid) -> Result<(), Fault> {
+    async fn take_back(
+        &self,
+        ctx: &Ctx,
+        request: &pb::UnshareRecordRequest,
+        kind: RecordType,
+        id: Uuid,
+        (subject_kind, subject): (&str, Uuid),
+    ) -> Result<(), Fault> {
         if subject != ctx.subject() {
             self.require_update(ctx, kind, id).await?;
         }
         let mut tx = self.db.begin(ctx).await?;
-        let gone = sqlx::query("delete from kit.share where tenant_id = $1 and record_id = $2 and subject_id = $3")
+        let gone = sqlx::query("delete from kit.share where tenant_id = $1 and record_id = $2 and subject_id = $3 and subject_kind = $4")
             .bind(ctx.tenant())
             .bind(id)
             .bind(subject)
+            .bind(subject_kind)
             .execute(tx.conn())
             .await?;
         if gone.rows_affected() > 0 {
@@ -162,11 +170,25 @@ impl Common {
         let query = match kind {
             "teams" => "select exists (select from kit.policy_team where tenant_id = $1 and id = $2 and not deleted)",
             "businessUnits" => "select exists (select from kit.policy_unit where tenant_id = $1 and id = $2 and not deleted)",
-            _ => "select exists (select from kit.policy_subject where tenant_id = $1 and id = $2 and not deleted)",
+            // Ids of users and service accounts stand in one table; the name must say which of them it is.
+            "users" => "select exists (select from kit.policy_subject where tenant_id = $1 and id = $2 and kind = 'users' and not deleted)",
+            _ => "select exists (select from kit.policy_subject where tenant_id = $1 and id = $2 and kind = 'serviceAccounts' and not deleted)",
         };
         let mut conn = self.db.for_tenant(ctx).await?;
         let exists: bool = sqlx::query_scalar(query).bind(ctx.tenant()).bind(id).fetch_one(&mut conn).await?;
         if exists { Ok((kind, id)) } else { Err(Fault::invalid("subject", "does not exist")) }
+    }
+
+    /// Id of a user or service account, which may be unknown here but is not the other of the two.
+    async fn person(&self, ctx: &Ctx, text: &str) -> Result<Uuid, Fault> {
+        let (kind, id) = subject_name(text)?;
+        if !matches!(kind, "users" | "serviceAccounts") {
+            return Err(Fault::invalid("subject", "must be a user or service account"));
+        }
+        let mut conn = self.db.for_tenant(ctx).await?;
+        let query = "select exists (select from kit.policy_subject where tenant_id = $1 and id = $2 and kind <> $3)";
+        let misnamed: bool = sqlx::query_scalar(query).bind(ctx.tenant()).bind(id).bind(kind).fetch_one(&mut conn).await?;
+        if misnamed { Err(Fault::invalid("subject", "does not exist")) } else { Ok(id) }
     }
 
     async fn require_update(&self, ctx: &Ctx, kind: RecordType, id: Uuid) -> Result<(), Fault> {
@@ -189,13 +211,6 @@ fn subject_name(text: &str) -> Result<(&'static str, Uuid), Fault> {
     let (collection, id) = name::split(text).ok_or_else(|| Fault::invalid("subject", "must look like users/{uuid}"))?;
     let kind = ["users", "serviceAccounts", "teams", "businessUnits"].into_iter().find(|kind| *kind == collection);
     Ok((kind.ok_or_else(|| Fault::invalid("subject", "must be a user, service account, team or business unit"))?, id))
-}
-
-fn person(text: &str) -> Result<Uuid, Fault> {
-    match subject_name(text)? {
-        ("users" | "serviceAccounts", id) => Ok(id),
-        _ => Err(Fault::invalid("subject", "must be a user or service account")),
-    }
 }
 
 /// Raises the record's version, since its shares are part of it; locks it for the rest of the transaction.
