@@ -18,7 +18,7 @@ pub mod inbox;
 pub mod journal;
 pub mod lease;
 pub mod mask;
-mod metrics;
+pub mod metrics;
 pub mod name;
 pub mod page;
 pub mod policy;

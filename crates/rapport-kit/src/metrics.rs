@@ -25,7 +25,7 @@ pub(crate) fn calls() -> &'static HistogramVec {
 macro_rules! counters {
     ($($name:ident: $metric:literal, $help:literal;)*) => { $(
         #[doc = $help]
-        pub(crate) fn $name() -> &'static IntCounter {
+        pub fn $name() -> &'static IntCounter {
             static COUNTER: LazyLock<IntCounter> = LazyLock::new(|| {
                 let counter = IntCounter::new($metric, $help).expect("the metric is well formed");
                 REGISTRY.register(Box::new(counter.clone())).expect("the metric is registered once");
@@ -45,6 +45,7 @@ counters! {
     refused_calls: "rapport_overload_refused_total", "Calls refused because the process was full.";
     denied_calls: "rapport_access_denied_total", "Calls refused at the door.";
     unlogged_accesses: "rapport_access_log_dropped_total", "Rows of the access log that found no room.";
+    password_hashes: "rapport_password_hashes_total", "Password hashes computed, for addresses that nobody has too.";
     panics: "rapport_panics_total", "Handlers and reactions that panicked.";
 }
 

@@ -6,6 +6,6 @@ mod exchange;
 mod model;
 mod sql;
 
-pub(crate) use exchange::{create, exchange, list, revoke};
+pub(crate) use exchange::{Page, create, exchange, list, revoke};
 pub(crate) use model::ApiKey;
 pub(crate) use sql::find;

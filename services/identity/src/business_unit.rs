@@ -8,4 +8,4 @@ mod sql;
 
 pub(crate) use model::BusinessUnit;
 pub(crate) use rpc::Rpc;
-pub(crate) use sql::insert_in;
+pub(crate) use sql::{insert_in, upwards};

@@ -10,9 +10,10 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::constant_time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use rapport_kit::Fault;
+use rapport_kit::{Fault, metrics};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use zxcvbn::zxcvbn;
 
 use crate::secret::random;
 
@@ -21,8 +22,11 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// Most bytes of a password.
 pub(crate) const MAX_BYTES: usize = 1024;
-/// Passwords that are tried first by anyone who guesses.
-static COMMON: &str = include_str!("password/common.txt");
+/// A password must take more guesses than this: well beyond the tens of thousands that everybody tries first, and
+/// beyond their usual variations.
+const GUESSES: u64 = 1_000_000;
+/// Words that are tried here before elsewhere.
+const OURS: [&str; 2] = ["rapport", "correcthorsebatterystaple"];
 
 /// The threads that hash.
 #[derive(Debug)]
@@ -113,6 +117,7 @@ impl Turn {
 }
 
 fn derive(password: &SecretString, salt: &[u8]) -> Result<[u8; 32], Fault> {
+    metrics::password_hashes().inc();
     let params = Params::new(MEMORY, PASSES, LANES, Some(32)).map_err(|error| Fault::internal(error.to_string()))?;
     let mut hash = [0; 32];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
@@ -141,12 +146,9 @@ pub(crate) fn weakness(password: &SecretString, min_length: i32, about: &[&str])
     if text.chars().count() < least {
         return Some(format!("must have at least {least} characters"));
     }
-    let folded = text.to_lowercase();
-    let first = folded.chars().next();
-    let one_letter = folded.chars().all(|letter| Some(letter) == first);
-    let known = about.iter().any(|text| !text.is_empty() && text.to_lowercase() == folded);
-    let common = COMMON.lines().any(|common| common == folded);
-    (one_letter || known || common).then(|| "is too easily guessed".to_owned())
+    // Lists of common passwords, names and words, rows of keys, dates, repetitions, and what is known of the person.
+    let words: Vec<&str> = about.iter().copied().chain(OURS).collect();
+    (zxcvbn(text, &words).guesses() <= GUESSES).then(|| "is too easily guessed".to_owned())
 }
 
 #[cfg(test)]
@@ -157,15 +159,25 @@ mod tests {
         text.to_owned().into()
     }
 
+    // All that is hashed in this binary is hashed here, so that it can be counted.
     #[tokio::test]
-    async fn a_password_is_verified_by_what_was_stored_for_it() {
+    async fn a_password_is_verified_by_what_was_stored_for_it_and_nobodys_takes_the_same_work() {
         let passwords = Passwords::new(1, 1);
         let turn = passwords.turn().await.unwrap();
         let stored = turn.hash(secret("correct horse battery")).await.unwrap();
         assert!(!stored.contains("horse"));
-        assert!(turn.verify(secret("correct horse battery"), Some(stored.clone())).await.unwrap());
-        assert!(!turn.verify(secret("correct horse batterie"), Some(stored)).await.unwrap());
-        assert!(!turn.verify(secret("anything"), None).await.unwrap());
+        let work = [
+            ("correct horse battery", Some(stored.clone()), true),
+            ("correct horse batterie", Some(stored.clone()), false),
+            ("", Some(stored), false),
+            ("anything", None, false),
+            ("anything", Some("unreadable".to_owned()), false),
+        ];
+        for (password, stored, right) in work {
+            let before = metrics::password_hashes().get();
+            assert_eq!(turn.verify(secret(password), stored.clone()).await.unwrap(), right, "{password} {stored:?}");
+            assert_eq!(metrics::password_hashes().get(), before + 1, "{password} {stored:?}");
+        }
     }
 
     #[tokio::test]
@@ -177,7 +189,18 @@ mod tests {
 
     #[test]
     fn short_common_and_personal_passwords_are_refused() {
-        for weak in ["short", "aaaaaaaaaaaaaaaa", "password1234", "Ann@Firm.Example"] {
+        for weak in [
+            "short",
+            "aaaaaaaaaaaaaaaa",
+            "abcdefghijklmnop",
+            "password1234",
+            "P@ssw0rd1234",
+            "qwertyuiop12",
+            "trustno1trustno1",
+            "liverpool1234",
+            "Ann@Firm.Example",
+            "correcthorsebatterystaple",
+        ] {
             assert!(weakness(&secret(weak), 12, &["ann@firm.example"]).is_some(), "{weak}");
         }
         assert_eq!(weakness(&secret("correct horse battery"), 12, &["ann@firm.example"]), None);

@@ -2,10 +2,12 @@
 
 use chrono::TimeDelta;
 use rapport_identity_api::v1 as pb;
+use rapport_kit::auth::API_KEY_PREFIX as PREFIX;
 use rapport_kit::ctx::Call;
+use rapport_kit::journal::Earlier;
 use rapport_kit::page::{self, Cursor, Query};
 use rapport_kit::{Ctx, Fault, clock, name};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::{ApiKey, sql};
@@ -17,13 +19,12 @@ use crate::signing_key::Subject;
 use crate::user::require_within;
 use crate::{Identity, events, role};
 
-/// Stands before keys, so that secret scanners know them.
-const PREFIX: &str = "rpk_";
 /// Live keys of a service account at most.
 const MOST: i64 = 20;
 
 /// Makes a key; its secret is in the answer and nowhere else. A key is worth as much as its account's grants, so
-/// making one asks for as much as giving them.
+/// making one asks for as much as giving them. A request that comes again under its idempotency key makes no second
+/// one, and cannot be told the secret of the first.
 pub(crate) async fn create(
     own: &Identity,
     ctx: &Ctx,
@@ -31,6 +32,21 @@ pub(crate) async fn create(
     asked: Option<pb::ApiKey>,
 ) -> Result<pb::CreateApiKeyResponse, Fault> {
     let asked = required(asked, "api_key")?;
+    match make(own, ctx, account, asked).await {
+        Ok(answer) => Ok(answer),
+        Err(refusal) => match Earlier::find(&own.db, ctx).await? {
+            Some(earlier) => Err(shown_before(&name::format("apiKeys", earlier.record()?.0))),
+            None => Err(refusal),
+        },
+    }
+}
+
+fn shown_before(key: &str) -> Fault {
+    let text = format!("Revoke {key} and create another key: this request made it before, and its secret is shown once only.");
+    Fault::precondition("SECRET_SHOWN_BEFORE", text).with("name", key)
+}
+
+async fn make(own: &Identity, ctx: &Ctx, account: &ServiceAccount, asked: pb::ApiKey) -> Result<pb::CreateApiKeyResponse, Fault> {
     let now = ctx.now();
     let mut problems = Problems::default();
     let display_name = problems.text("api_key.display_name", &asked.display_name, 1, 200);
@@ -55,11 +71,10 @@ pub(crate) async fn create(
         revoked_at: None,
         created_at: now,
     };
-    // The answer cannot be given again, so no key of the caller's is remembered.
-    let entries: Vec<_> = events::api_key_created(ctx, &key)?.into_iter().map(|entry| entry.after(0)).collect();
+    let entries = events::api_key_created(ctx, &key)?;
     let mut tx = own.db.begin(ctx).await?;
     for grant in &account.grants {
-        require_within(tx.conn(), ctx, *grant).await?;
+        require_within(tx.conn(), ctx, *grant, account.unit).await?;
     }
     let live = sql::count_live(&mut tx, ctx, account.id).await?.ok_or_else(|| Fault::not_found(account.name()))?;
     if live >= MOST {
@@ -70,11 +85,26 @@ pub(crate) async fn create(
     Ok(pb::CreateApiKeyResponse { api_key: Some(key.to_proto()), secret: text })
 }
 
-/// A page of an account's keys.
-pub(crate) async fn list(own: &Identity, ctx: &Ctx, account: Uuid, request: &pb::ListApiKeysRequest) -> Result<pb::ListApiKeysResponse, Fault> {
-    let size = page::size(request.page_size)?;
-    let query = Query::of(ctx).with("parent", account);
-    let before = own.sealer.open(&request.page_token, &query)?.map_or(Uuid::max(), |cursor| cursor.id);
+/// Which page of an account's keys is asked for.
+pub(crate) struct Page {
+    account: Uuid,
+    size: i64,
+    query: Query,
+    before: Uuid,
+}
+
+impl Page {
+    /// Reads the request.
+    pub(crate) fn asked(own: &Identity, ctx: &Ctx, account: Uuid, request: &pb::ListApiKeysRequest) -> Result<Self, Fault> {
+        let size = page::size(request.page_size)?;
+        let query = Query::of(ctx).with("parent", account);
+        let before = own.sealer.open(&request.page_token, &query)?.map_or(Uuid::max(), |cursor| cursor.id);
+        Ok(Self { account, size, query, before })
+    }
+}
+
+/// A page of an account's keys; whether the caller sees the account was asked before.
+pub(crate) async fn list(own: &Identity, ctx: &Ctx, Page { account, size, query, before }: Page) -> Result<pb::ListApiKeysResponse, Fault> {
     let mut keys = sql::list(&own.db, ctx, account, before, size + 1).await?;
     let size = usize::try_from(size).map_err(Fault::internal)?;
     let has_more = keys.len() > size;
@@ -103,6 +133,9 @@ pub(crate) async fn revoke(own: &Identity, ctx: &Ctx, mut key: ApiKey) -> Result
 
 /// An access token for a key's secret.
 pub(crate) async fn exchange(own: &Identity, call: &Call, text: SecretString) -> Result<pb::ExchangeApiKeyResponse, Fault> {
+    if text.expose_secret().is_empty() {
+        return Err(Fault::invalid("secret", "must be given"));
+    }
     let secret = Secret::read(&text, PREFIX, &own.sealer).ok_or_else(Fault::unauthenticated)?;
     let ctx = Ctx::system(secret.tenant, "services/identity", call.clone());
     let key = sql::find(&own.db, &ctx, secret.id).await?.filter(|key| secret.is(&key.secret_hash) && key.is_live(ctx.now()));

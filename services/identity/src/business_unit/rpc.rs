@@ -128,7 +128,7 @@ impl Rpc {
 /// Checks the place of `unit` in the tree and gives it its parent's company if it names none.
 async fn place(tx: &mut Tx, ctx: &Ctx, unit: &mut BusinessUnit, height: usize) -> Result<(), Fault> {
     let Some(parent) = unit.parent else { return Ok(()) };
-    let above = sql::upwards(tx, ctx, parent).await?;
+    let above = sql::upwards(tx.conn(), ctx, parent).await?;
     let parent =
         sql::find(tx.conn(), ctx, parent).await?.ok_or_else(|| Fault::invalid("business_unit.parent", "must be a business unit of this tenant"))?;
     require_place(unit.id, &above, height)?;

@@ -47,7 +47,7 @@ pub(super) async fn find(conn: &mut Conn, ctx: &Ctx, id: Uuid) -> Result<Option<
 }
 
 /// `id` and the units above it, the nearest first; empty if there is no such unit.
-pub(super) async fn upwards(tx: &mut Tx, ctx: &Ctx, id: Uuid) -> Result<Vec<Uuid>, Fault> {
+pub(crate) async fn upwards(conn: &mut Conn, ctx: &Ctx, id: Uuid) -> Result<Vec<Uuid>, Fault> {
     let ids = sqlx::query_scalar!(
         r#"with recursive up (id, parent_id, level) as (
              select id, parent_id, 1 from business_unit where tenant_id = $1 and id = $2
@@ -57,7 +57,7 @@ pub(super) async fn upwards(tx: &mut Tx, ctx: &Ctx, id: Uuid) -> Result<Vec<Uuid
         ctx.tenant(),
         id
     );
-    Ok(ids.fetch_all(tx.conn()).await?)
+    Ok(ids.fetch_all(conn).await?)
 }
 
 /// Levels from the unit down, itself included.

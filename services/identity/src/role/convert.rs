@@ -62,7 +62,9 @@ fn rules(asked: &[common::FieldRule], problems: &mut Problems) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::with_capacity(asked.len());
     for (index, rule) in asked.iter().enumerate() {
         let at = |part: &str| format!("role.field_rules[{index}].{part}");
-        if !catalogue::has_field(&rule.resource, &rule.field) {
+        if rule.resource.is_empty() {
+            problems.note(&at("resource"), "must be given");
+        } else if !catalogue::has_field(&rule.resource, &rule.field) {
             problems.note(&at("field"), "must be a field of the resource, such as person.birth_date of contacts.contact");
         }
         let effect = match rule.effect() {

@@ -86,8 +86,11 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
 
     async fn list_api_keys(&self, request: Request<pb::ListApiKeysRequest>) -> Result<Response<pb::ListApiKeysResponse>, Status> {
         let ctx = Ctx::of(&request)?;
-        let account = self.read(&ctx, &request.get_ref().parent, "parent").await?;
-        Ok(Response::new(api_key::list(&self.0, &ctx, account.id, request.get_ref()).await?))
+        let parent = &request.get_ref().parent;
+        // What is wrong with the request itself is told first, as in every list.
+        let page = api_key::Page::asked(&self.0, &ctx, name::parse("serviceAccounts", parent, "parent")?, request.get_ref())?;
+        self.read(&ctx, parent, "parent").await?;
+        Ok(Response::new(api_key::list(&self.0, &ctx, page).await?))
     }
 
     async fn revoke_api_key(&self, request: Request<pb::RevokeApiKeyRequest>) -> Result<Response<pb::ApiKey>, Status> {
@@ -142,7 +145,7 @@ impl Rpc {
         replay::require_etag(etag, account.version, || name.to_owned())?;
         let changed = match change {
             Change::Grant(grant) => {
-                require_within(tx.conn(), ctx, grant).await?;
+                require_within(tx.conn(), ctx, grant, account.unit).await?;
                 put_grant(&mut account.grants, grant)
             }
             Change::Revoke(role) => remove_grant(&mut account.grants, role),

@@ -1,6 +1,7 @@
 //! Opening a session and going on with it.
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::auth::REFRESH_PREFIX as PREFIX;
 use rapport_kit::ctx::Call;
 use rapport_kit::{Ctx, Fault, clock, name};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,9 +15,6 @@ use crate::security_policy::{self, SecurityPolicy};
 use crate::signing_key::{Issued, Subject};
 use crate::user::User;
 use crate::{Identity, password, tenant, throttle, user};
-
-/// Stands before refresh tokens, so that secret scanners know them.
-const PREFIX: &str = "rpr_";
 
 /// A session with what its client needs to go on. Its tokens are secrets: not for logs.
 pub(super) struct Opened {
@@ -48,24 +46,26 @@ pub(super) async fn sign_in(own: &Identity, call: &Call, request: pb::SignInRequ
     // No connection is held while the processor works.
     drop(conn);
     let stored = found.as_ref().and_then(|found| found.password_hash.as_ref()).map(|hash| hash.expose_secret().to_owned());
-    let right = turn.verify(short(secret), stored).await?;
+    let right = turn.verify(short(secret), stored.clone()).await?;
     drop(turn);
-    match found {
-        Some(found) if right && !found.user.disabled => open(own, call, tenant, &policy, found.user, client).await,
-        found => {
+    match (found, stored) {
+        (Some(found), Some(hash)) if right && !found.user.disabled => open(own, call, tenant, &policy, found.user, &hash, client).await,
+        (found, _) => {
             throttle::count_failure(own, &ctx, &policy, email, found.as_ref().map(|found| &found.user)).await?;
             Err(Fault::unauthenticated())
         }
     }
 }
 
-/// Stores the session; a user whose lock has ended is unlocked with it.
+/// Stores the session; a user whose lock has ended is unlocked with it. A password that was changed since it was
+/// verified (`hash`) opens none.
 async fn open(
     own: &Identity,
     call: &Call,
     tenant: Uuid,
     policy: &SecurityPolicy,
     mut user: User,
+    hash: &str,
     (user_agent, ip_address): (String, String),
 ) -> Result<Opened, Fault> {
     let ctx = Ctx::system(tenant, &user.name(), call.clone());
@@ -73,6 +73,10 @@ async fn open(
     let mut session = Session::begin(refresh.id, user.id, refresh.hash(), policy, ctx.now());
     (session.user_agent, session.ip_address) = (user_agent, ip_address);
     let mut tx = own.db.begin(&ctx).await?;
+    // Whoever changes the password or disables the user now waits for this session and ends it with the others.
+    if !user::holds_password(&mut tx, &ctx, user.id, hash).await? {
+        return Err(Fault::unauthenticated());
+    }
     sql::insert(&mut tx, &ctx, &session).await?;
     throttle::forget(&mut tx, own, &ctx, &user.email).await?;
     let mut entries = Vec::new();
@@ -90,6 +94,9 @@ async fn open(
 
 /// Goes on with a session.
 pub(super) async fn refresh(own: &Identity, call: &Call, token: SecretString) -> Result<Opened, Fault> {
+    if token.expose_secret().is_empty() {
+        return Err(Fault::invalid("refresh_token", "must be given"));
+    }
     let secret = Secret::read(&token, PREFIX, &own.sealer).ok_or_else(Fault::unauthenticated)?;
     let ctx = Ctx::system(secret.tenant, "services/identity", call.clone());
     let policy = security_policy::get(&own.db, &ctx).await?;

@@ -60,7 +60,7 @@ pub(super) async fn create(own: &Identity, ctx: &Ctx, create: Create) -> Result<
 fn taken(fault: Fault, slug: &str) -> Fault {
     match fault.constraint() {
         Some("tenant_slug" | "tenant_pkey") => {
-            Fault::exists("TENANT_SLUG_TAKEN", format!("Choose another slug: {slug} belongs to another tenant.")).with("slug", slug)
+            Fault::exists("TENANT_SLUG_TAKEN", format!("Choose another slug: {slug} is in use in this installation.")).with("slug", slug)
         }
         _ => fault,
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rapport_identity_api::v1 as pb;
 use rapport_kit::ctx::Call;
 use rapport_kit::{Ctx, Fault, name};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tonic::{Request, Response, Status};
 
 use crate::parse::timestamp;
@@ -26,6 +26,9 @@ impl pb::token_service_server::TokenService for Rpc {
         let tenant = name::parse("tenants", &request.tenant, "tenant")?;
         let actor = name::split(&request.actor).filter(|(collection, _)| matches!(*collection, "users" | "serviceAccounts"));
         let (collection, id) = actor.ok_or_else(|| Fault::invalid("actor", "must look like users/{uuid} or serviceAccounts/{uuid}"))?;
+        if secret.expose_secret().is_empty() {
+            return Err(Fault::invalid("secret", "must be given").into());
+        }
         if !self.0.trusted.knows(service, &secret) {
             return Err(Fault::unauthenticated().into());
         }

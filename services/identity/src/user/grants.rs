@@ -6,6 +6,7 @@ use rapport_proto::common::v1::GrantLevel;
 use uuid::Uuid;
 
 use super::{Grant, Level};
+use crate::business_unit;
 use crate::role::{self, Role};
 
 /// The grant that a request asks for.
@@ -27,15 +28,21 @@ pub(crate) fn granting(role: &str, level: GrantLevel) -> Result<Grant, Fault> {
     Ok(Grant { role, level })
 }
 
-/// Refuses what reaches further than the caller: each permission of the role must be held as far.
-pub(crate) async fn require_within(conn: &mut Conn, ctx: &Ctx, grant: Grant) -> Result<(), Fault> {
+/// Refuses what reaches further than the caller: each permission of the role must be held as far, and over the
+/// business unit of who is given it.
+pub(crate) async fn require_within(conn: &mut Conn, ctx: &Ctx, grant: Grant, unit: Option<Uuid>) -> Result<(), Fault> {
     let unknown = || Fault::invalid("role", "must be a role of this tenant");
     let role = role::find(conn, ctx, grant.role).await?.ok_or_else(unknown)?;
     require_rules_kept(ctx, &role)?;
-    match exceeding(ctx, &role, grant.level) {
+    let inside = match (ctx.scope().unit, unit) {
+        (Some(own), Some(unit)) => business_unit::upwards(conn, ctx, unit).await?.contains(&own),
+        _ => false,
+    };
+    let exceeding = role.permissions.iter().find(|permission| !grant.level.is_within(ctx.scope_of(permission).levels, inside));
+    match exceeding {
         None => Ok(()),
         Some(permission) => {
-            let text = format!("Ask somebody who holds {permission} at this level: nobody can give more than they have.");
+            let text = format!("Ask somebody who holds {permission} at this level and place: nobody can give more than they have.");
             Err(Fault::denied("GRANT_EXCEEDS_CALLER", text).with("permission", permission))
         }
     }
@@ -71,8 +78,4 @@ pub(crate) fn require_everything(ctx: &Ctx) -> Result<(), Fault> {
     }
     let text = "Ask somebody whose roles reach all records: this decides how far the grants of others reach.";
     Err(Fault::denied("GRANT_EXCEEDS_CALLER", text).with("permission", ctx.permission()))
-}
-
-fn exceeding<'a>(ctx: &Ctx, role: &'a Role, level: Level) -> Option<&'a str> {
-    role.permissions.iter().map(String::as_str).find(|permission| !level.is_within(ctx.scope_of(permission).levels))
 }

@@ -41,12 +41,14 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// Whether somebody who holds a permission at `levels` has it at least this far.
-    pub(crate) fn is_within(self, levels: Levels) -> bool {
+    /// Whether somebody who holds a permission at `levels` may give it at this one: at least as far, and what is held
+    /// in a business unit only to who stands in that unit or below (`inside`).
+    pub(crate) fn is_within(self, levels: Levels, inside: bool) -> bool {
+        let subtree = levels.subtree && inside;
         match self {
-            Self::Own => levels.own || levels.team || levels.subtree || levels.all,
+            Self::Own => levels.own || levels.team || subtree || levels.all,
             Self::Team => levels.team || levels.all,
-            Self::Subtree => levels.subtree || levels.all,
+            Self::Subtree => subtree || levels.all,
             Self::All => levels.all,
         }
     }
@@ -153,9 +155,18 @@ mod tests {
         let team = Levels { team: true, ..Levels::default() };
         let subtree = Levels { subtree: true, ..Levels::default() };
         let all = Levels { all: true, ..Levels::default() };
-        assert!(Level::Own.is_within(team) && Level::Team.is_within(team) && !Level::Subtree.is_within(team));
-        assert!(!Level::Team.is_within(subtree) && !Level::All.is_within(subtree) && Level::All.is_within(all));
-        assert!(!Level::Own.is_within(Levels::default()));
+        assert!(Level::Own.is_within(team, true) && Level::Team.is_within(team, true) && !Level::Subtree.is_within(team, true));
+        assert!(!Level::Team.is_within(subtree, true) && !Level::All.is_within(subtree, true) && Level::All.is_within(all, true));
+        assert!(!Level::Own.is_within(Levels::default(), true));
+    }
+
+    #[test]
+    fn what_is_held_in_a_unit_is_given_inside_it_only() {
+        let subtree = Levels { subtree: true, ..Levels::default() };
+        let all = Levels { all: true, ..subtree };
+        for level in [Level::Own, Level::Subtree] {
+            assert!(level.is_within(subtree, true) && !level.is_within(subtree, false) && level.is_within(all, false));
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Rpc {
                 UserFact::Unlocked
             }
             Change::Grant(grant) => {
-                require_within(tx.conn(), ctx, grant).await?;
+                require_within(tx.conn(), ctx, grant, user.unit).await?;
                 if !put_grant(&mut user.grants, grant) {
                     return Ok(None);
                 }

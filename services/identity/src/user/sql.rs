@@ -92,6 +92,18 @@ pub(crate) async fn credentials(conn: &mut Conn, ctx: &Ctx, email: &str) -> Resu
     Ok(user.map(|user| Credentials { user, password_hash: row.password_hash.map(SecretString::from) }))
 }
 
+/// Whether the user may still work under the password that was verified: it is neither disabled nor given another
+/// one since. The user stands still until the transaction ends.
+pub(crate) async fn holds_password(tx: &mut Tx, ctx: &Ctx, id: Uuid, verified_hash: &str) -> Result<bool, Fault> {
+    let row = sqlx::query_scalar!(
+        r#"select not disabled and password_hash is not distinct from $3 as "holds!" from users where tenant_id = $1 and id = $2 for no key update"#,
+        ctx.tenant(),
+        id,
+        verified_hash
+    );
+    Ok(row.fetch_optional(tx.conn()).await?.unwrap_or(false))
+}
+
 /// Stores a new user.
 pub(super) async fn insert(db: &Db, ctx: &Ctx, user: &User, password_hash: Option<&str>, entries: &[Entry]) -> Result<(), Fault> {
     let mut tx = db.begin(ctx).await?;
