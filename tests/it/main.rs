@@ -2,15 +2,18 @@
 
 mod access;
 mod architecture;
+mod bureau;
 mod campaign;
 mod catalogue;
 mod coverage;
 mod era;
+mod grants;
 mod keys;
 mod numbers;
 mod office;
 mod oracle;
 mod plans;
 mod rebuild;
+mod sessions;
 mod statements;
 mod story;

@@ -1,15 +1,17 @@
 //! No list, look-up or read scans a whole table, whoever asks: under row-level security a condition that is not
 //! leakproof would, and nobody would notice before the table is large.
 
+mod identity;
+
 use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_kit::db::Logins;
 use rapport_kit::testing::{self, Infra, Subject, TestService, eventually};
 use rapport_proto::common::v1::{ExternalId, GrantLevel};
 use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection};
 use tonic::transport::Channel;
-use uuid::Uuid;
 
 /// Large enough that the planner takes an index wherever it can.
 const ROWS: i32 = 20_000;
@@ -55,27 +57,32 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     // A small table is rightly scanned, so what was asked so far must not count: counters of a connection are
     // certain once it has ended.
     service.stop().await;
-    all_ended(&service).await;
-    let mut connection = owner(&service).await;
-    multiply(&mut connection, "accounts", &account, "name_folded", readers.first().expect("a reader").id).await;
-    multiply(&mut connection, "contacts", &contact, "family_folded", readers.first().expect("a reader").id).await;
+    all_ended(&service.logins, "contacts").await;
+    let mut connection = owner(&service.logins).await;
+    for (table, record, sort_key) in [("accounts", &account, "name_folded"), ("contacts", &contact, "family_folded")] {
+        let reader = readers.first().expect("a reader").id;
+        let owner = format!("case when g % 100 = 0 then '{reader}'::uuid else gen_random_uuid() end");
+        multiply(&mut connection, table, record, &format!("'{sort_key}', 'n' || g, 'owner_id', {owner}")).await;
+    }
     sqlx::query("analyze").execute(&mut connection).await.expect("statistics");
     connection.close().await.expect("the connection closes");
 
-    let before = scans(&service).await;
+    let tables = ["public.accounts", "public.contacts"];
+    let before = scans(&service.logins, &tables).await;
     let running = testing::run(&rapport_contacts::SERVICE, &Infra::from_environment(), &service.logins, &service.identity.address, "plans.").await;
     for caller in readers.iter().chain([&administrator]) {
         ask(&testing::channel(&running), caller, &account, &contact).await;
     }
     running.stop().await;
-    all_ended(&service).await;
-    assert_eq!(scans(&service).await, before, "tables that were scanned as a whole, and how often, against before");
+    all_ended(&service.logins, "contacts").await;
+    assert_eq!(scans(&service.logins, &tables).await, before, "tables that were scanned as a whole, and how often, against before");
 }
 
-async fn all_ended(service: &TestService) {
+/// Waits for the end of the connections of `service`: only then are their counters certain.
+async fn all_ended(logins: &Logins, service: &str) {
     eventually("the service's connections have ended", || async {
-        let query = "select count(*) from pg_stat_activity where datname = current_database() and usename like 'contacts%'";
-        let open: i64 = sqlx::query_scalar(query).fetch_one(&mut owner(service).await).await.expect("an answer");
+        let query = "select count(*) from pg_stat_activity where datname = current_database() and usename like $1 || '%'";
+        let open: i64 = sqlx::query_scalar(query).bind(service).fetch_one(&mut owner(logins).await).await.expect("an answer");
         (open == 0).then_some(())
     })
     .await;
@@ -136,28 +143,25 @@ async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
     let _ = companies.lookup_account(who.request(contacts::LookupAccountRequest { system: "erp".to_owned(), id: "A1".to_owned() })).await;
 }
 
-/// Many copies of one row with other ids and names, a hundredth of them `owner`'s.
-async fn multiply(connection: &mut PgConnection, table: &str, record: &str, sort_key: &str, owner: Uuid) {
+/// Many copies of one row, each with another id and with `changes`: names and values, of which `g` is the number.
+async fn multiply(connection: &mut PgConnection, table: &str, record: &str, changes: &str) {
     let (_, id) = rapport_kit::name::split(record).expect("a record has a name");
     let statement = format!(
-        "insert into {table} select (jsonb_populate_record(r, jsonb_build_object('id', gen_random_uuid(), '{sort_key}', 'n' || g,
-           'owner_id', case when g % 100 = 0 then $2 else gen_random_uuid() end))).*
-         from {table} r, generate_series(1, $3) g where r.id = $1"
+        "insert into {table} select (jsonb_populate_record(r, jsonb_build_object('id', gen_random_uuid(), {changes}))).*
+         from {table} r, generate_series(1, $2) g where r.id = $1"
     );
-    sqlx::query(sqlx::AssertSqlSafe(statement)).bind(id).bind(owner).bind(ROWS).execute(connection).await.expect("copies of a row");
+    sqlx::query(sqlx::AssertSqlSafe(statement)).bind(id).bind(ROWS).execute(connection).await.expect("copies of a row");
 }
 
-async fn owner(service: &TestService) -> PgConnection {
+async fn owner(logins: &Logins) -> PgConnection {
     let admin = Infra::from_environment().postgres;
     let (base, _) = admin.expose_secret().rsplit_once('/').expect("an address names a database");
-    let database =
-        service.logins.app.expose_secret().rsplit('/').next().and_then(|rest| rest.split('?').next()).expect("an address names a database");
+    let database = logins.app.expose_secret().rsplit('/').next().and_then(|rest| rest.split('?').next()).expect("an address names a database");
     PgConnection::connect(&format!("{base}/{database}")).await.expect("the servers' owner may connect")
 }
 
-/// How often each large table was scanned as a whole.
-async fn scans(service: &TestService) -> Vec<(String, i64)> {
-    let query =
-        "select relname::text, seq_scan from pg_stat_user_tables where schemaname = 'public' and relname in ('accounts', 'contacts') order by 1";
-    sqlx::query_as(query).fetch_all(&mut owner(service).await).await.expect("counters")
+/// How often each of the large tables was scanned as a whole.
+async fn scans(logins: &Logins, tables: &[&str]) -> Vec<(String, i64)> {
+    let query = "select schemaname || '.' || relname, seq_scan from pg_stat_user_tables where schemaname || '.' || relname = any($1) order by 1";
+    sqlx::query_as(query).bind(tables).fetch_all(&mut owner(logins).await).await.expect("counters")
 }

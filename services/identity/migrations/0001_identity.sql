@@ -45,6 +45,8 @@ create table legal_entity (
 );
 create index legal_entity_name on legal_entity (tenant_id, name_folded, id);
 create index legal_entity_age on legal_entity (tenant_id, created_at, id);
+create index legal_entity_in_country on legal_entity (tenant_id, country, name_folded, id);
+create index legal_entity_currency on legal_entity (tenant_id, currency, name_folded, id);
 
 create table business_unit (
   tenant_id uuid not null references tenant,
@@ -63,6 +65,7 @@ create table business_unit (
 );
 create index business_unit_name on business_unit (tenant_id, name_folded, id);
 create index business_unit_age on business_unit (tenant_id, created_at, id);
+create index business_unit_of on business_unit (tenant_id, legal_entity_id, name_folded, id);
 
 create table team (
   tenant_id uuid not null references tenant,
@@ -95,6 +98,7 @@ create table role (
   constraint role_name unique (tenant_id, name_folded)
 );
 create index role_age on role (tenant_id, created_at, id);
+create index role_shipped on role (tenant_id, shipped, name_folded, id);
 
 -- `users`, because `user` is a word of SQL. `email_key` decides about sameness, `email_folded` is for lists.
 create table users (
@@ -171,6 +175,7 @@ create table service_account (
   constraint service_account_unit foreign key (tenant_id, unit_id) references business_unit
 );
 create index service_account_age on service_account (tenant_id, created_at, id);
+create index service_account_in_unit on service_account (tenant_id, unit_id, id);
 
 create table api_key (
   tenant_id uuid not null references tenant,

@@ -1,20 +1,22 @@
 //! Changes sent again, changes at once, and what they leave in the journal.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
-use rapport_proto::{MethodRule, Repeat};
-use tonic::Code;
+use rapport_proto::{Door, MethodRule, Repeat};
+use tonic::{Code, Status};
 
 use super::scene::Scene;
 use super::wire::{Answer, Caller};
-use super::{assert_none, contacts, errors, methods, shape};
+use super::{assert_none, errors, shape};
 
 /// Calls at once.
 const CROWD: usize = 50;
 /// Bytes of an answer that are shown on either side of a difference.
 const SHOWN: usize = 160;
 
-fn changes() -> Vec<&'static MethodRule> {
-    methods().into_iter().filter(|rule| rule.repeat != Repeat::Safe).collect()
+fn changes(scene: &Scene) -> Vec<&'static MethodRule> {
+    scene.methods().into_iter().filter(|rule| rule.repeat != Repeat::Safe).collect()
 }
 
 fn told(answer: &Answer) -> String {
@@ -23,26 +25,20 @@ fn told(answer: &Answer) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_leaves_its_journal_rows_with_actor_and_request() {
-    let scene = Scene::open().await;
     let mut problems = Vec::new();
-    for rule in methods() {
-        let Some(valid) = contacts::valid(&scene, rule.path) else { continue };
-        let valid = valid.await;
-        let caller = Caller::of(&scene.administrator);
-        let answer = scene.wire.send(rule.path, &caller, valid.request).await;
-        let expected = vec![scene.administrator.name(); valid.facts];
-        let written = scene.journal(std::slice::from_ref(&caller.request_id)).await;
-        if written != expected {
-            problems.push(format!(
-                "{}: {} by {written:?} in the journal, expected {} by {:?}",
-                rule.path,
-                written.len(),
-                valid.facts,
-                scene.administrator.name()
-            ));
-        }
-        if answer.is_err() {
-            problems.push(format!("{}: {}", rule.path, told(&answer)));
+    for scene in Scene::all().await {
+        for rule in scene.methods() {
+            let Some(valid) = scene.valid(rule.path).await else { continue };
+            let (caller, actor) = (scene.caller(rule, &valid), scene.actor(rule, &valid));
+            let answer = scene.wire.send(rule.path, &caller, valid.request).await;
+            let expected = vec![actor.clone(); valid.facts];
+            let written = scene.journal(std::slice::from_ref(&caller.request_id)).await;
+            if written != expected {
+                problems.push(format!("{}: {} by {written:?} in the journal, expected {} by {actor}", rule.path, written.len(), valid.facts));
+            }
+            if answer.is_err() {
+                problems.push(format!("{}: {}", rule.path, told(&answer)));
+            }
         }
     }
     assert_none(problems);
@@ -50,35 +46,40 @@ async fn a_change_leaves_its_journal_rows_with_actor_and_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_sent_again_under_its_key_answers_the_same_and_changes_nothing() {
-    let scene = Scene::open().await;
     let mut problems = Vec::new();
-    for rule in changes().into_iter().filter(|rule| rule.repeat == Repeat::Keyed) {
-        let (Some(valid), Some(other)) = (contacts::valid(&scene, rule.path), contacts::valid(&scene, rule.path)) else { continue };
-        let (valid, other) = (valid.await, other.await);
-        let key = format!("key-{}", scene.number());
-        let calls: Vec<Caller> = (0..2).map(|_| Caller::keyed(&scene.administrator, &key)).collect();
-        let mut answers = Vec::new();
-        for call in &calls {
-            answers.push(scene.wire.send(rule.path, call, valid.request.clone()).await);
-        }
-        let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
-        let written = scene.journal(&requests).await.len();
-        problems.extend(unequal(rule, &answers));
-        if written != valid.facts {
-            problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
-        }
-        let reused = scene.wire.send(rule.path, &Caller::keyed(&scene.administrator, &key), other.request).await;
-        match &reused {
-            Err(status) if status.code() == Code::InvalidArgument && errors::reason(status) == "IDEMPOTENCY_KEY_REUSED" => {
-                problems.extend(errors::problems(status).into_iter().map(|problem| format!("{}: {problem}", rule.path)));
+    for scene in Scene::all().await {
+        for rule in changes(&scene).into_iter().filter(|rule| rule.repeat == Repeat::Keyed) {
+            let (Some(valid), Some(other)) = (scene.valid(rule.path).await, scene.valid(rule.path).await) else { continue };
+            let key = format!("key-{}", scene.number());
+            let calls: Vec<Caller> = (0..2).map(|_| scene.caller(rule, &valid).with_key(&key)).collect();
+            let mut answers = Vec::new();
+            for call in &calls {
+                answers.push(scene.wire.send(rule.path, call, valid.request.clone()).await);
             }
-            _ => problems.push(format!("{}: a key used for another request: {}", rule.path, told(&reused))),
-        }
-        // Whoever else uses the same key has a key of their own.
-        let fresh = contacts::valid(&scene, rule.path).expect("there is a builder").await;
-        let answer = scene.wire.send(rule.path, &Caller::keyed(&scene.colleague, &key), fresh.request).await;
-        if answer.is_err() {
-            problems.push(format!("{}: the same key from a colleague: {}", rule.path, told(&answer)));
+            let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
+            let written = scene.journal(&requests).await.len();
+            problems.extend(if valid.ends_caller { not_shut_out(rule, &answers) } else { unequal(rule, &answers) });
+            if written != valid.facts {
+                problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
+            }
+            if other.request != valid.request {
+                let reused = scene.wire.send(rule.path, &scene.caller(rule, &valid).with_key(&key), other.request).await;
+                match &reused {
+                    Err(status) if status.code() == Code::InvalidArgument && errors::reason(status) == "IDEMPOTENCY_KEY_REUSED" => {
+                        problems.extend(errors::problems(status).into_iter().map(|problem| format!("{}: {problem}", rule.path)));
+                    }
+                    _ => problems.push(format!("{}: a key used for another request: {}", rule.path, told(&reused))),
+                }
+            }
+            // Whoever else uses the same key has a key of their own; there is one operator.
+            if rule.door != Door::Operator {
+                let fresh = scene.valid(rule.path).await.expect("there is a builder");
+                let colleague = Caller::of(fresh.by.as_ref().unwrap_or(&scene.colleague)).with_key(&key);
+                let answer = scene.wire.send(rule.path, &colleague, fresh.request).await;
+                if answer.is_err() {
+                    problems.push(format!("{}: the same key from a colleague: {}", rule.path, told(&answer)));
+                }
+            }
         }
     }
     assert_none(problems);
@@ -86,19 +87,53 @@ async fn a_change_sent_again_under_its_key_answers_the_same_and_changes_nothing(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_identical_keyed_changes_has_one_effect_and_one_answer() {
-    let scene = Scene::open().await;
     let mut problems = Vec::new();
-    for rule in changes().into_iter().filter(|rule| rule.repeat == Repeat::Keyed) {
-        let Some(valid) = contacts::valid(&scene, rule.path) else { continue };
-        let valid = valid.await;
-        let key = format!("key-{}", scene.number());
-        let calls: Vec<Caller> = (0..CROWD).map(|_| Caller::keyed(&scene.administrator, &key)).collect();
-        let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
-        let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
-        let written = scene.journal(&requests).await.len();
-        problems.extend(unequal(rule, &answers));
-        if written != valid.facts {
-            problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
+    for scene in Scene::all().await {
+        for rule in changes(&scene).into_iter().filter(|rule| rule.repeat == Repeat::Keyed) {
+            let Some(valid) = scene.valid(rule.path).await else { continue };
+            let key = format!("key-{}", scene.number());
+            let calls: Vec<Caller> = (0..CROWD).map(|_| scene.caller(rule, &valid).with_key(&key)).collect();
+            let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
+            let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
+            let written = scene.journal(&requests).await.len();
+            problems.extend(if valid.ends_caller { not_shut_out(rule, &answers) } else { unequal(rule, &answers) });
+            if written != valid.facts {
+                problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
+            }
+        }
+    }
+    assert_none(problems);
+}
+
+/// What answers with a secret cannot answer the same again; each such method has its own way of saying so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_never_answered_from_memory() {
+    let mut problems = Vec::new();
+    for scene in Scene::all().await {
+        for rule in changes(&scene).into_iter().filter(|rule| rule.repeat == Repeat::Never) {
+            let Some(valid) = scene.valid(rule.path).await else { continue };
+            let key = format!("key-{}", scene.number());
+            let calls: Vec<Caller> = (0..CROWD).map(|_| scene.caller(rule, &valid).with_key(&key)).collect();
+            let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
+            let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
+            let written = scene.journal(&requests).await.len();
+            let given: Vec<&Vec<u8>> = answers.iter().flatten().collect();
+            let refusals: BTreeSet<String> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(errors::reason).collect();
+            let refusals: Vec<&str> = refusals.iter().map(String::as_str).collect();
+            let refresh_tokens: BTreeSet<Vec<u8>> = given.iter().map(|answer| shape::text(rule.path, answer, "refresh_token")).collect();
+            let right = match shape::method(rule.path).name() {
+                // One key is made; whoever asks again is told to revoke it.
+                "CreateApiKey" => (given.len(), refusals.as_slice()) == (1, &["SECRET_SHOWN_BEFORE"]),
+                // Each call opens a session of its own.
+                "SignIn" => given.len() == CROWD && refresh_tokens.len() == CROWD,
+                // The same token follows, by the rotation's own rule.
+                "RefreshSession" => given.len() == CROWD && refresh_tokens.len() == 1,
+                _ => false,
+            };
+            if !right || written != valid.facts {
+                let (answered, tokens) = (given.len(), refresh_tokens.len());
+                problems.push(format!("{}: {answered} answers, {tokens} tokens, {written} journal rows, refused with {refusals:?}", rule.path));
+            }
         }
     }
     assert_none(problems);
@@ -106,34 +141,47 @@ async fn a_crowd_of_identical_keyed_changes_has_one_effect_and_one_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_crowd_with_one_etag_exactly_one_changes_the_record() {
-    let scene = Scene::open().await;
     let mut problems = Vec::new();
     let mut covered = 0;
-    for rule in changes() {
-        let Some(valid) = contacts::valid(&scene, rule.path) else { continue };
-        let valid = valid.await;
-        if !shape::has_etag(&shape::request(rule.path, &valid.request)) {
-            continue;
-        }
-        covered += 1;
-        let calls: Vec<Caller> = (0..CROWD).map(|_| Caller::of(&scene.administrator)).collect();
-        let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
-        let done = answers.iter().filter(|answer| answer.is_ok()).count();
-        let lost: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
-        if done != 1 {
-            problems.push(format!("{}: {done} of {CROWD} changed the record", rule.path));
-        }
-        let others = lost.iter().filter(|status| status.code() != Code::Aborted || errors::reason(status) != "ETAG_MISMATCH");
-        problems.extend(others.take(1).map(|status| format!("{}: a loser is told {}", rule.path, errors::told(status))));
-        problems.extend(lost.first().iter().flat_map(|status| errors::problems(status)).map(|problem| format!("{}: {problem}", rule.path)));
-        let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
-        let written = scene.journal(&requests).await.len();
-        if written != valid.facts {
-            problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
+    for scene in Scene::all().await {
+        for rule in changes(&scene).into_iter().filter(|rule| shape::takes_etag(rule.path)) {
+            let Some(valid) = scene.valid(rule.path).await else { continue };
+            if !shape::has_etag(&shape::request(rule.path, &valid.request)) {
+                problems.push(format!("{}: its valid request says no etag", rule.path));
+                continue;
+            }
+            covered += 1;
+            let calls: Vec<Caller> = (0..CROWD).map(|_| scene.caller(rule, &valid)).collect();
+            let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
+            let done = answers.iter().filter(|answer| answer.is_ok()).count();
+            let lost: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+            if done != 1 {
+                problems.push(format!("{}: {done} of {CROWD} changed the record", rule.path));
+            }
+            let late = |status: &Status| status.code() == Code::Aborted && errors::reason(status) == "ETAG_MISMATCH";
+            // Whoever comes after a removal finds nothing that an etag could be compared with.
+            let gone = |status: &Status| valid.removes && status.code() == Code::NotFound;
+            let others = lost.iter().filter(|status| !late(status) && !gone(status));
+            problems.extend(others.take(1).map(|status| format!("{}: a loser is told {}", rule.path, errors::told(status))));
+            problems.extend(lost.first().iter().flat_map(|status| errors::problems(status)).map(|problem| format!("{}: {problem}", rule.path)));
+            let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
+            let written = scene.journal(&requests).await.len();
+            if written != valid.facts {
+                problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
+            }
         }
     }
     assert!(covered > 0, "no method carries an etag");
     assert_none(problems);
+}
+
+/// Whoever ends the own session is turned away afterwards, with or without a key, and by nothing else than that.
+fn not_shut_out(rule: &MethodRule, answers: &[Answer]) -> Option<String> {
+    let wrong = answers.iter().find(|answer| answer.as_ref().is_err_and(|status| status.code() != Code::Unauthenticated));
+    if answers.iter().all(Result::is_err) {
+        return Some(format!("{}: none of {} succeeded", rule.path, answers.len()));
+    }
+    wrong.map(|answer| format!("{}: {}", rule.path, told(answer)))
 }
 
 /// The answers must be the same to the last byte, and none a refusal.

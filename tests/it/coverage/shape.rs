@@ -8,7 +8,7 @@ const REQUIRED: i32 = 2;
 /// The descriptor of the method at `path`.
 pub(super) fn method(path: &str) -> MethodDescriptor {
     let (service, name) = path.trim_start_matches('/').split_once('/').expect("a path names a service and a method");
-    let pools = [rapport_contacts_api::DESCRIPTORS, rapport_proto::DESCRIPTORS];
+    let pools = [rapport_contacts_api::DESCRIPTORS, rapport_identity_api::DESCRIPTORS, rapport_proto::DESCRIPTORS];
     let services = pools.iter().filter_map(|pool| DescriptorPool::decode(*pool).expect("descriptors can be read").get_service_by_name(service));
     let method = services.flat_map(|service| service.methods().collect::<Vec<_>>()).find(|method| method.name() == name);
     method.unwrap_or_else(|| panic!("no descriptor of {path}"))
@@ -42,12 +42,27 @@ pub(super) fn has_etag(message: &DynamicMessage) -> bool {
     own || message.fields().any(|(_, value)| value.as_message().is_some_and(has_etag))
 }
 
+/// Whether the method's requests can say which version of the record they are for. What creates a record ignores
+/// an etag in it.
+pub(super) fn takes_etag(path: &str) -> bool {
+    let method = method(path);
+    let input = method.input();
+    let inside =
+        |field: FieldDescriptor| !field.is_list() && field.kind().as_message().is_some_and(|message| message.get_field_by_name("etag").is_some());
+    input.get_field_by_name("etag").is_some() || !method.name().starts_with("Create") && input.fields().any(inside)
+}
+
 /// Entries of a list's answer, each encoded, and the token of the next page.
 pub(super) fn entries(path: &str, bytes: &[u8]) -> (Vec<Vec<u8>>, String) {
     let answer = answer(path, bytes);
     let list = answer.fields().find_map(|(_, value)| value.as_list().map(<[Value]>::to_vec)).unwrap_or_default();
     let token = answer.get_field_by_name("next_page_token").and_then(|token| token.as_str().map(str::to_owned));
     (list.iter().filter_map(Value::as_message).map(encoded).collect(), token.unwrap_or_default())
+}
+
+/// The bytes of a text field of the method's answer; empty if there is no such field.
+pub(super) fn text(path: &str, bytes: &[u8], field: &str) -> Vec<u8> {
+    answer(path, bytes).get_field_by_name(field).and_then(|value| value.as_str().map(|text| text.as_bytes().to_vec())).unwrap_or_default()
 }
 
 /// The request without each of its required fields, one at a time, by path. Parts of a record are required

@@ -3,7 +3,8 @@
 use bytes::{Buf, BufMut};
 use http::uri::PathAndQuery;
 use rapport_kit::clock;
-use rapport_kit::testing::Subject;
+use rapport_kit::testing::{Subject, password};
+use secrecy::ExposeSecret;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
@@ -21,7 +22,7 @@ pub(crate) struct Wire {
 /// Who calls, and what goes with the call.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    subject: Option<Subject>,
+    credential: Option<String>,
     key: Option<String>,
     /// The request id under which the call is recorded.
     pub(crate) request_id: String,
@@ -30,17 +31,22 @@ pub(crate) struct Caller {
 impl Caller {
     /// Nobody.
     pub(crate) fn anonymous() -> Self {
-        Self { subject: None, key: None, request_id: clock::new_id().to_string() }
+        Self { credential: None, key: None, request_id: clock::new_id().to_string() }
     }
 
     /// Somebody with a valid token.
     pub(crate) fn of(subject: &Subject) -> Self {
-        Self { subject: Some(subject.clone()), ..Self::anonymous() }
+        Self { credential: Some(subject.token.clone()), ..Self::anonymous() }
+    }
+
+    /// The operator of the installation.
+    pub(crate) fn operator() -> Self {
+        Self { credential: Some(password().expose_secret().to_owned()), ..Self::anonymous() }
     }
 
     /// The same under an idempotency key.
-    pub(crate) fn keyed(subject: &Subject, key: &str) -> Self {
-        Self { key: Some(key.to_owned()), ..Self::of(subject) }
+    pub(crate) fn with_key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
     }
 }
 
@@ -52,10 +58,10 @@ impl Wire {
 
     /// Sends the encoded `request` to the method at `path`.
     pub(crate) async fn send(&self, path: &str, caller: &Caller, request: Vec<u8>) -> Answer {
-        let mut request = match &caller.subject {
-            Some(subject) => subject.request(request),
-            None => Request::new(request),
-        };
+        let mut request = Request::new(request);
+        if let Some(credential) = &caller.credential {
+            request.metadata_mut().insert("authorization", format!("Bearer {credential}").parse().expect("a credential is ASCII"));
+        }
         request.metadata_mut().insert("x-request-id", caller.request_id.parse().expect("a request id is ASCII"));
         if let Some(key) = &caller.key {
             request.metadata_mut().insert("idempotency-key", key.parse().expect("a key is ASCII"));
@@ -63,7 +69,7 @@ impl Wire {
         let mut client = Grpc::new(self.channel.clone());
         client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::try_from(path).expect("a method has a path");
-        Ok(client.unary(request, path, Bytes).await?.into_inner())
+        Ok(Box::pin(client.unary(request, path, Bytes)).await?.into_inner())
     }
 }
 
