@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::model::{Action, Effect, Verdict};
 use super::world::{ACCOUNT, CONTACT, FIELDS, SYSTEM, Tenant};
+use crate::bureau::Stored;
 use crate::coverage::errors;
 use crate::coverage::wire::{Caller, Wire, bytes, contains, ids};
 
@@ -30,6 +31,8 @@ pub(super) struct Comparison<'a> {
     pub(super) when: &'static str,
     /// A time at which all records existed.
     pub(super) as_of: Timestamp,
+    /// Paths of all methods that were compared.
+    pub(super) called: Mutex<BTreeSet<String>>,
     pub(super) mismatches: Mutex<Vec<String>>,
 }
 
@@ -42,6 +45,19 @@ pub(super) struct Eye<'a> {
 }
 
 impl Comparison<'_> {
+    /// Into the bin and out of it by who may do everything, since in a random organisation nobody else may.
+    pub(super) async fn of_administrator(&self, tenant: &Tenant, other: &Tenant) {
+        let foreign = other.ids();
+        let eye = Eye { tenant, subject: &tenant.administrator, hidden: Vec::new(), foreign: &foreign };
+        for resource in [CONTACT, ACCOUNT] {
+            let (name, _) = tenant.model.records.iter().find(|(_, record)| record.resource == resource).expect("a record");
+            let delete = contacts::DeleteContactRequest { name: name.clone(), etag: String::new() };
+            for verb in ["Delete", "Undelete"] {
+                self.expect(&eye, &method(resource, verb, ""), name, delete.encode_to_vec(), Verdict::Allowed).await;
+            }
+        }
+    }
+
     /// Compares for every user of `tenant`, with its own records and those of `other`.
     pub(super) async fn of(&self, tenant: &Tenant, other: &Tenant) {
         let foreign = other.ids();
@@ -55,10 +71,20 @@ impl Comparison<'_> {
                 self.many(eye, other, resource).await;
             }
             self.hidden_fields(eye).await;
-            let own = tenant.model.records.iter().filter(|(_, record)| record.resource == CONTACT).take(3);
-            for (name, _) in own.chain(other.model.records.iter().filter(|(_, record)| record.resource == CONTACT).take(1)) {
-                self.bin(eye, name).await;
+            for resource in [CONTACT, ACCOUNT] {
+                let some = |tenant: &Tenant, most| -> Vec<String> {
+                    let records = tenant.model.records.iter().filter(|(_, record)| record.resource == resource);
+                    records.take(most).map(|(name, _)| name.clone()).collect()
+                };
+                for name in some(tenant, 3).iter().chain(&some(other, 1)) {
+                    self.bin(eye, name, resource).await;
+                    self.share(eye, name, resource).await;
+                    self.upsert(eye, name, resource).await;
+                }
+                self.create(eye, resource).await;
             }
+            let request = pb::VerifySealRequest { name: "services/contacts".to_owned() };
+            self.expect(eye, "/rapport.common.v1.AuditService/VerifySeal", "the journal", request.encode_to_vec(), Verdict::Denied).await;
         }
     }
 
@@ -96,12 +122,80 @@ impl Comparison<'_> {
     }
 
     /// Into the bin and out of it again.
-    async fn bin(&self, eye: &Eye<'_>, name: &str) {
-        let verdict = eye.tenant.model.verdict(eye.subject.id, Action::Delete, CONTACT, name);
+    async fn bin(&self, eye: &Eye<'_>, name: &str, resource: &'static str) {
+        let verdict = eye.tenant.model.verdict(eye.subject.id, Action::Delete, resource, name);
         let delete = contacts::DeleteContactRequest { name: name.to_owned(), etag: String::new() };
-        if self.expect(eye, &method(CONTACT, "Delete", ""), name, delete.encode_to_vec(), verdict).await.is_some() {
-            self.expect(eye, &method(CONTACT, "Undelete", ""), name, delete.encode_to_vec(), verdict).await;
+        if self.expect(eye, &method(resource, "Delete", ""), name, delete.encode_to_vec(), verdict).await.is_some() {
+            self.expect(eye, &method(resource, "Undelete", ""), name, delete.encode_to_vec(), verdict).await;
         }
+    }
+
+    /// Shared with somebody who sees it anyway, and taken back: who may change a record decides about its shares.
+    async fn share(&self, eye: &Eye<'_>, name: &str, resource: &'static str) {
+        let model = &eye.tenant.model;
+        let verdict =
+            match (model.verdict(eye.subject.id, Action::Read, resource, name), model.verdict(eye.subject.id, Action::Update, resource, name)) {
+                (Verdict::Allowed, Verdict::Allowed) => Verdict::Allowed,
+                (Verdict::Allowed, _) => Verdict::Denied,
+                _ => Verdict::Absent,
+            };
+        let subject = eye.tenant.administrator.name();
+        let request = pb::ShareRecordRequest {
+            name: name.to_owned(),
+            subject: subject.clone(),
+            access_level: pb::AccessLevel::Read.into(),
+            role: String::new(),
+        };
+        self.expect(eye, "/rapport.common.v1.AccessService/ShareRecord", name, request.encode_to_vec(), verdict).await;
+        let request = pb::UnshareRecordRequest { name: name.to_owned(), subject };
+        self.expect(eye, "/rapport.common.v1.AccessService/UnshareRecord", name, request.encode_to_vec(), verdict).await;
+    }
+
+    /// A batch of one record: the call asks for the permission, its entry is decided by the record.
+    async fn upsert(&self, eye: &Eye<'_>, name: &str, resource: &'static str) {
+        let model = &eye.tenant.model;
+        let held = !model.held(eye.subject.id, &format!("{resource}.update")).is_empty();
+        let changes = model.verdict(eye.subject.id, Action::Update, resource, name) == Verdict::Allowed;
+        let tags = vec![self.when.to_owned(), eye.subject.id.to_string(), "upserted".to_owned()];
+        let request = if resource == CONTACT {
+            let contact = contacts::Contact { name: name.to_owned(), tags, ..contacts::Contact::default() };
+            contacts::BatchUpsertContactsRequest { contacts: vec![contact], atomic: false }.encode_to_vec()
+        } else {
+            let account = contacts::Account { name: name.to_owned(), tags, ..contacts::Account::default() };
+            contacts::BatchUpsertAccountsRequest { accounts: vec![account], atomic: false }.encode_to_vec()
+        };
+        let expected = if held { Verdict::Allowed } else { Verdict::Denied };
+        let path = method(resource, "BatchUpsert", "s");
+        let Some(answer) = self.expect(eye, &path, name, request, expected).await else { return };
+        let changed = if resource == CONTACT {
+            let answer = contacts::BatchUpsertContactsResponse::decode(answer.as_slice()).expect("the answer of a batch");
+            answer.results.iter().all(|result| matches!(result.result, Some(contacts::upsert_contact_result::Result::Contact(_))))
+        } else {
+            let answer = contacts::BatchUpsertAccountsResponse::decode(answer.as_slice()).expect("the answer of a batch");
+            answer.results.iter().all(|result| matches!(result.result, Some(contacts::upsert_account_result::Result::Account(_))))
+        };
+        if changed != changes {
+            self.mismatch(eye, &path, name, &format!("changed: {changes}"), &format!("{changed}"));
+        }
+    }
+
+    /// A record of the caller's own, which the administrator deletes again.
+    async fn create(&self, eye: &Eye<'_>, resource: &'static str) {
+        let held = !eye.tenant.model.held(eye.subject.id, &format!("{resource}.create")).is_empty();
+        let request = if resource == CONTACT {
+            let person = contacts::Person { family_name: "Tried".to_owned(), ..contacts::Person::default() };
+            let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
+            contacts::CreateContactRequest { contact: Some(contact) }.encode_to_vec()
+        } else {
+            let account = contacts::Account { display_name: "Tried".to_owned(), ..contacts::Account::default() };
+            contacts::CreateAccountRequest { account: Some(account) }.encode_to_vec()
+        };
+        let expected = if held { Verdict::Allowed } else { Verdict::Denied };
+        let Some(answer) = self.expect(eye, &method(resource, "Create", ""), resource, request, expected).await else { return };
+        let made = Stored::decode(answer.as_slice()).expect("a record");
+        let request = contacts::DeleteContactRequest { name: made.name, etag: String::new() }.encode_to_vec();
+        let deleted = self.wire.send(&method(resource, "Delete", ""), &Caller::of(&eye.tenant.administrator), request).await;
+        deleted.expect("the administrator deletes a record");
     }
 
     fn history(&self, eye: &Eye<'_>, name: &str, answer: Option<Vec<u8>>) {
@@ -150,6 +244,7 @@ impl Comparison<'_> {
 
     /// Calls, looks for what must not be in the answer, and compares how it went; gives the answer if there is one.
     pub(super) async fn expect(&self, eye: &Eye<'_>, path: &str, record: &str, request: Vec<u8>, expected: Verdict) -> Option<Vec<u8>> {
+        self.called.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
         let answer = self.wire.send(path, &Caller::of(eye.subject), request.clone()).await;
         let shown = bytes(&answer);
         for (field, mark) in &eye.hidden {

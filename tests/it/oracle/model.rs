@@ -132,12 +132,16 @@ impl Organisation {
     }
 
     fn levels(&self, user: Uuid, resource: &str, action: Action) -> Vec<Level> {
-        let permission = format!("{resource}.{}", action.word());
-        self.roles_of(user).filter(|(role, _)| role.permits(&permission)).map(|(_, level)| level).collect()
+        self.held(user, &format!("{resource}.{}", action.word()))
+    }
+
+    /// Levels at which the user holds the permission.
+    pub(super) fn held(&self, user: Uuid, permission: &str) -> Vec<Level> {
+        self.roles_of(user).filter(|(role, _)| role.permits(permission)).map(|(_, level)| level).collect()
     }
 
     /// Every level but that of territories includes the user's own records.
-    fn reaches(&self, user: Uuid, level: Level, record: &Record) -> bool {
+    pub(super) fn reaches(&self, user: Uuid, level: Level, record: &Record) -> bool {
         if record.owner == user {
             return true;
         }
@@ -165,11 +169,11 @@ impl Organisation {
         })
     }
 
-    fn unit_of(&self, user: Uuid) -> Option<Uuid> {
+    pub(super) fn unit_of(&self, user: Uuid) -> Option<Uuid> {
         self.users.get(&user)?.unit
     }
 
-    fn lies_within(&self, unit: Uuid, top: Uuid) -> bool {
+    pub(super) fn lies_within(&self, unit: Uuid, top: Uuid) -> bool {
         let mut above = Some(unit);
         while let Some(unit) = above {
             if unit == top {
