@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 /// Past this length a file must be split.
 const LONGEST_FILE: usize = 700;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository").to_path_buf()
 }
 
-fn files(folder: &Path, extension: &str) -> Vec<(PathBuf, String)> {
+pub(crate) fn files(folder: &Path, extension: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -45,7 +45,7 @@ fn mentions(path: &Path, text: &str, words: &[&str]) -> Vec<String> {
     bad.map(|(number, line)| format!("{}:{}: {}", path.display(), number + 1, line.trim())).collect()
 }
 
-fn assert_none(found: Vec<String>, rule: &str) {
+pub(crate) fn assert_none(found: Vec<String>, rule: &str) {
     assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
 }
 

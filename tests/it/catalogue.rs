@@ -1,11 +1,16 @@
-//! The pages that are made from the protos: which events there are, and which fields hold personal data.
+//! The pages that are made from the protos: which events there are, which fields hold personal data, the
+//! data dictionary, and the tables in the services' READMEs.
 //!
 //! `RAPPORT_WRITE=1 scripts/test -p rapport-tests -- catalogue` writes them anew; otherwise a stale page fails.
 
+mod dictionary;
+mod readme;
+
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, Value};
+
+use crate::architecture::root;
 
 const SERVICES: [(&str, &[u8], &[rapport_proto::EventMeta]); 3] = [
     ("common", rapport_proto::DESCRIPTORS, rapport_proto::EVENTS),
@@ -27,11 +32,11 @@ fn the_event_catalogue_is_what_the_protos_say() {
             let _ = writeln!(page, "| `{}` | `{}` | {} |", event.key, event.message, fields.join(", "));
         }
     }
-    compare("EVENTS.md", &page);
+    compare("proto/EVENTS.md", &page);
 }
 
 #[test]
-fn the_data_dictionary_names_every_field_that_holds_personal_data() {
+fn the_page_of_personal_data_names_every_field_that_holds_some() {
     let mut page = "# Personal data\n\nMade from the protos by a test; do not edit. Every field that holds data about a person, with its class; \
         what is not listed holds none.\n"
         .to_owned();
@@ -43,7 +48,7 @@ fn the_data_dictionary_names_every_field_that_holds_personal_data() {
         rows.sort();
         let _ = writeln!(page, "\n## {service}\n| field | type | class |\n|---|---|---|\n{}", rows.join("\n"));
     }
-    compare("PERSONAL_DATA.md", &page);
+    compare("proto/PERSONAL_DATA.md", &page);
 }
 
 fn personal(message: &MessageDescriptor) -> Vec<String> {
@@ -72,12 +77,19 @@ fn class(field: &FieldDescriptor) -> Option<String> {
     Some(name.trim_start_matches("PERSONAL_DATA_").to_lowercase().replace('_', " "))
 }
 
+/// Compares a page with what it should be, or writes it where that is asked for. `file` is seen from the repository.
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment")]
 fn compare(file: &str, page: &str) {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto").join(file);
+    let path = root().join(file);
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    if stored == page {
+        return;
+    }
     if std::env::var("RAPPORT_WRITE").is_ok() {
         std::fs::write(&path, page).expect("the page is written");
+        return;
     }
-    let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(stored, page, "{} is stale: RAPPORT_WRITE=1 scripts/test -p rapport-tests -- catalogue", path.display());
+    let differs = |(is, should_be): &(&str, &str)| is != should_be;
+    let (is, should_be) = stored.lines().chain([""]).zip(page.lines().chain([""])).find(differs).unwrap_or_default();
+    panic!("{file} is stale: RAPPORT_WRITE=1 scripts/test -p rapport-tests -- catalogue\n       is: {is}\nshould be: {should_be}");
 }

@@ -14,6 +14,7 @@ mod office;
 mod oracle;
 mod plans;
 mod rebuild;
+mod scripts;
 mod sessions;
 mod statements;
 mod story;
