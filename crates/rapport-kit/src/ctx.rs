@@ -3,7 +3,7 @@
 //! Guarantees: a `Ctx` exists only for a request that the auth layer has admitted, so holding one means that
 //! the method's permission was checked. What it carries never changes during the call.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
@@ -52,6 +52,8 @@ pub struct Call {
     /// Seals page tokens and keys request hashes; the same in all pods of a service.
     pub sealer: Sealer,
     log: AccessLog,
+    /// For the log line of a refusal; what may be seen is decided by [`Ctx::tenant`] alone.
+    tenant: OnceLock<Uuid>,
 }
 
 /// The context of an admitted call.
@@ -217,7 +219,17 @@ impl Call {
     /// A call that arrives now, for the layer stack and for work without a request.
     #[must_use]
     pub(crate) fn new(method: &'static str, request_id: String, deadline: Instant, sealer: Sealer, log: AccessLog) -> Self {
-        Self { method, request_id, trace_id: None, deadline, now: clock::now(), key: None, sealer, log }
+        Self { method, request_id, trace_id: None, deadline, now: clock::now(), key: None, sealer, log, tenant: OnceLock::new() }
+    }
+
+    /// Notes whose token the call showed.
+    pub(crate) fn of_tenant(&self, tenant: Uuid) {
+        let _ = self.tenant.set(tenant);
+    }
+
+    /// The tenant whose valid token the call showed; none for anonymous and operators' calls.
+    pub(crate) fn tenant(&self) -> Option<Uuid> {
+        self.tenant.get().copied()
     }
 }
 

@@ -65,6 +65,7 @@ impl Door {
         if claims.sid.is_some_and(|session| self.policy.session_ended(session)) {
             return Err(Refusal::NotValid.into());
         }
+        call.of_tenant(claims.tid);
         let access = self.policy.access(claims.tid, verified.subject).await?.ok_or(Refusal::NotValid)?;
         if let Err(fault) = self.allowed(rule, &verified, &access).await {
             self.log.denied(claims.tid, &claims.sub, rule.path, fault.reason(), &call.request_id);

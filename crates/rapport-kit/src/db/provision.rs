@@ -63,10 +63,18 @@ pub async fn provision(
     connection.close().await?;
     let login = |kind: &str| {
         let user = format!("{owner}_{kind}");
-        let url = options.clone().username(&user).password(password.expose_secret()).database(database).to_url_lossy();
-        SecretString::from(url.to_string())
+        address(&options.clone().username(&user).password(password.expose_secret()).database(database))
     };
     Ok(Logins { migrator: login("migrator"), app: login("app"), system: login("system") })
+}
+
+/// The options as an address that every client of PostgreSQL takes: without the library's own parameter,
+/// which would refuse psql and has its usual value here anyway.
+fn address(options: &PgConnectOptions) -> SecretString {
+    let mut url = options.to_url_lossy();
+    let common: Vec<_> = url.query_pairs().into_owned().filter(|(key, _)| key != "statement-cache-capacity").collect();
+    url.query_pairs_mut().clear().extend_pairs(common);
+    SecretString::from(url.to_string())
 }
 
 fn role(name: &str, password: Option<&SecretString>) -> String {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -51,7 +52,8 @@ impl Front {
         call.key = header(request.headers(), "idempotency-key", 128);
         // Span: what every log line of the call carries. No personal data in it.
         let span = tracing::info_span!("call", method, request_id, trace = call.trace_id.as_deref().unwrap_or_default());
-        let answer = self.within_deadline(routes, request, rule, Arc::new(call)).instrument(span).await;
+        let call = Arc::new(call);
+        let answer = self.within_deadline(routes, request, rule, Arc::clone(&call)).instrument(span).await;
         let mut response = answer.map(explained).unwrap_or_else(|fault| Status::from(fault).into_http());
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
@@ -59,6 +61,9 @@ impl Front {
         // Metrics: by method and code; unknown methods are one series.
         let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
         metrics::calls().with_label_values(&[method, code]).observe(begun.elapsed().as_secs_f64());
+        if code != "0" {
+            tell(&call, response.headers());
+        }
         response
     }
 
@@ -132,6 +137,18 @@ fn explained(response: Response<Body>) -> Response<Body> {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() != Code::Ok => Status::from(Fault::of_transport(&status)).into_http(),
         _ => response,
+    }
+}
+
+/// One line of the log for a call that was refused or failed, without personal data. Strangers, and whoever
+/// calls a full process, could fill the log: theirs are figures, and lines only where the filter asks for them.
+fn tell(call: &Call, answer: &HeaderMap) {
+    let Some(status) = Status::from_header_map(answer) else { return };
+    let (method, request_id, code) = (call.method, call.request_id.as_str(), status.code());
+    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+    match call.tenant() {
+        Some(tenant) if code != Code::ResourceExhausted => tracing::info!(method, ?code, reason, %tenant, request_id, "refused"),
+        _ => tracing::debug!(method, ?code, reason, request_id, "refused"),
     }
 }
 

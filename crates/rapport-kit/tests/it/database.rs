@@ -161,6 +161,18 @@ async fn without_a_tenant_nothing_is_seen_and_nothing_can_be_written() {
 }
 
 #[tokio::test]
+async fn the_addresses_of_a_database_are_such_that_every_client_takes_them() {
+    let logins = Infra::from_environment().database(&SERVICE).await;
+    for login in [&logins.migrator, &logins.app, &logins.system] {
+        let (_, parameters) = login.expose_secret().split_once('?').unwrap_or_default();
+        let keys: Vec<&str> = parameters.split('&').filter_map(|pair| pair.split('=').next()).filter(|key| !key.is_empty()).collect();
+        let common = ["sslmode", "sslrootcert", "sslcert", "sslkey", "application_name", "options", "host"];
+        assert!(keys.iter().all(|key| common.contains(key)), "psql knows no such parameter: {keys:?}");
+        bare(login.expose_secret()).await.close().await.expect("the address leads to the database");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_committed_is_rolled_back() {
     let (db, _) = database(1).await;
     let tenant = clock::new_id();

@@ -1,6 +1,7 @@
 //! Calls over the wire: deadlines, faults of handlers, limits.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rapport_kit::clock;
@@ -54,6 +55,50 @@ async fn a_deadline_holds_through_a_chain_of_services() {
     let status = first.client().await.list_changes(slow).await.expect_err("the last of them takes a minute");
     assert_eq!(refusal(&status), (Code::DeadlineExceeded, "DEADLINE_PASSED".to_owned()));
     eventually("the end of the query", async || (!runs(&first.logins, &mark).await).then_some(())).await;
+}
+
+/// Where a test has the log written to.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_refused_call_is_one_line_of_the_log_that_names_nobody() {
+    let rig = Rig::start().await;
+    let tenant = rig.identity.tenant();
+    let role = rig.identity.role(tenant, &["probe.thing.read"], Vec::new());
+    let reader = rig.identity.user(tenant, None, role, pb::GrantLevel::All);
+    let administrator = rig.identity.administrator(tenant);
+    let mut client = rig.client().await;
+    eventually("news of the reader", async || rig.client().await.list_changes(reader.request(do_as("answer:"))).await.ok()).await;
+
+    let written = Lines::default();
+    let writer = written.clone();
+    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
+    let listening = tracing::subscriber::set_default(lines.finish());
+    client.list_changes(administrator.request(do_as("answer:"))).await.expect("an administrator is let in");
+    let mut refused = reader.request(pb::VerifySealRequest { name: "services/probe".to_owned() });
+    refused.metadata_mut().insert("x-request-id", "found-again".parse().expect("a header"));
+    client.verify_seal(refused).await.expect_err("the reader's role has no such permission");
+    client.verify_seal(pb::VerifySealRequest::default()).await.expect_err("a stranger shows no token");
+    drop(listening);
+
+    let written = String::from_utf8(written.0.lock().expect("nobody panicked").clone()).expect("text");
+    let [line] = written.lines().filter(|line| line.contains("refused")).collect::<Vec<_>>()[..] else { panic!("not one line: {written}") };
+    let tenant = tenant.to_string();
+    let parts = ["/rapport.common.v1.AuditService/VerifySeal", "PermissionDenied", "PERMISSION_MISSING", "found-again", tenant.as_str()];
+    assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    assert!(!line.contains(&reader.id.to_string()), "the line names the caller: {line}");
 }
 
 #[tokio::test]
