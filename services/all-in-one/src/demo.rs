@@ -4,8 +4,8 @@
 //! wrong is told with what was being done and why it was refused, and the demo ends as failed. It needs
 //! services that nothing was loaded into before. The same data tells the same story every time.
 //!
-//! Chapter one, *bring in and lock*: set up ([`organisation`]), load ([`load`]), find ([`look`]), change
-//! ([`change`]), see what one may see ([`sight`]), look back ([`history`]), lock out ([`lock`]).
+//! Its chapters: set up ([`organisation`]), load ([`load`]), find ([`look`]), change ([`change`]), see what
+//! one may see ([`sight`]), look back ([`history`]), lock out ([`lock`]).
 
 mod change;
 mod clients;
@@ -30,6 +30,13 @@ use story::Story;
 /// Every generated story has the same customers; of this seed some are in `technolgy`.
 const SEED: u64 = 6;
 
+/// For somebody who sees the product for the first time.
+const PREFACE: &str = "A made-up organisation starts to use Rapport. Its customers come in from files; its people find them, change them \
+    and see those that are theirs to see; in the end somebody leaves and is locked out.\n\n\
+    Two services run for it. Identity knows who works here and who may do what. Contacts keeps the customers: accounts, which are \
+    mostly companies, and the people in them. Everything below is done through their public interface, as your own systems would \
+    do it. Each line with a mark is a statement that was checked as it was told.";
+
 /// Where the services are.
 #[derive(Debug, Clone)]
 pub(crate) struct Stack {
@@ -48,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) data: Option<PathBuf>,
     /// Where the report goes.
     pub(crate) report: PathBuf,
+    /// Whether the services stay up after the story.
+    pub(crate) stay: bool,
 }
 
 /// Tells the story; answers whether every statement held.
@@ -66,6 +75,7 @@ async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(),
     let data = dataset(options)?;
     let prepared = rapport_sample::prepare(&data);
     let servers = Servers::connect(stack)?;
+    story.chapter("What you are about to see", PREFACE);
     let mut organisation = Box::pin(organisation::set_up(story, &servers, stack)).await?;
     load::describe(story, options, &data, &prepared);
     let loaded = Box::pin(load::load(story, &servers, &mut organisation, prepared)).await?;
@@ -75,7 +85,7 @@ async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(),
     Box::pin(sight::sight(story, &servers, stack, &mut organisation, &loaded, &chosen)).await?;
     Box::pin(history::look_back(story, &servers, &mut organisation, &chosen)).await?;
     Box::pin(lock::lock_out(story, &servers, &mut organisation, &chosen)).await?;
-    lock::leave(story, stack, &organisation, &chosen);
+    lock::leave(story, stack, options.stay, &organisation, &chosen);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use rapport_kit::process;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: rapport-all-in-one serve [--only SERVICE,…] [--instance NAME] [--listen SERVICE=PORT,…] [--identity ADDRESS]
-       rapport-all-in-one demo [--data DIR] [--report FILE] [--stay yes]";
+       rapport-all-in-one demo [--data DIR] [--report FILE] [--stay yes]      --stay yes: up to Ctrl-C after the story";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -44,24 +44,24 @@ async fn serve(options: &[String]) -> Result<ExitCode, String> {
 
 /// Runs the demo on a stack of its own that nothing was loaded into before.
 async fn tell(options: &[String]) -> Result<ExitCode, String> {
-    let mut told = demo::Options { data: None, report: PathBuf::from("rapport-demo.html") };
-    let mut stay = false;
+    let mut told = demo::Options { data: None, report: PathBuf::from("rapport-demo.html"), stay: false };
     let mut options = options.iter();
     while let Some(option) = options.next() {
         let value = options.next().ok_or(USAGE)?;
         match option.as_str() {
             "--data" => told.data = Some(PathBuf::from(value)),
             "--report" => told.report = PathBuf::from(value),
-            "--stay" => stay = value == "yes",
+            "--stay" => told.stay = value == "yes",
             _ => return Err(USAGE.to_owned()),
         }
     }
     let stack = stack::start(&stack::Options::fresh()).await.map_err(|fault| fault.to_string())?;
     let addresses =
         demo::Stack { identity: stack.address("identity"), contacts: stack.address("contacts"), operator_credential: stack.credential.clone() };
+    let stay = told.stay;
     let held = demo::run(&addresses, told).await.map_err(|error| error.to_string())?;
     if stay {
-        complain("The services stay up for you to look around; Ctrl-C ends them.");
+        complain("The services stay up for you to look around, at the addresses above; Ctrl-C ends them.");
         process::asked_to_end().await.map_err(|fault| fault.to_string())?;
     }
     stack.stop().await;

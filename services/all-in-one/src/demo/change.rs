@@ -18,10 +18,11 @@ const OTHER_JOB_TITLE: &str = "Purchasing assistant";
 pub(crate) async fn change(story: &mut Story, servers: &Servers, organisation: &mut Organisation, chosen: &Chosen) -> Result<(), Trouble> {
     let (representative, manager) = (organisation.representatives[chosen.owner].display_name, organisation.managers[chosen.region].display_name);
     story.chapter(
-        "Bring in and lock: two at one record",
+        "Two people change one record",
         &format!(
-            "{representative} and {manager} have opened {} at the same time. Both want to write down what the person does. Who comes \
-             second is told so, instead of overwriting what the first one wrote.",
+            "{representative} and {manager} have opened {} at the same time. Both want to write down what the person does. Each version \
+             of a record carries a mark, its etag, and a change says which version it was made from. Whoever comes second is told so, \
+             instead of overwriting what the first one wrote.",
             chosen.display_name
         ),
     );
@@ -34,12 +35,16 @@ pub(crate) async fn change(story: &mut Story, servers: &Servers, organisation: &
     let update = owner.request(update(&seen_by_owner, JOB_TITLE)).await?;
     let changed = answered("changing the job title", client.update_contact(update).await)?;
     let holds = job_title(&changed) == JOB_TITLE && changed.etag != seen_by_owner.etag;
-    story.check(&format!("{representative}'s change is made, under a new etag"), holds, &format!("{}, etag {}", job_title(&changed), changed.etag));
+    story.check(
+        &format!("{representative}'s change is made; the record has a new etag"),
+        holds,
+        &format!("{}, etag {}", job_title(&changed), changed.etag),
+    );
 
     let manager_caller = &mut organisation.managers[chosen.region].caller;
     let late = manager_caller.request(self::update(&seen_by_manager, OTHER_JOB_TITLE)).await?;
     let answer = client.update_contact(late).await;
-    story.refused(&format!("{manager}'s change, made of what was read before, is refused"), answer, Code::Aborted, "ETAG_MISMATCH");
+    story.refused(&format!("{manager}'s change, made from the version before, is refused"), answer, Code::Aborted, "ETAG_MISMATCH");
     let now = get(servers, manager_caller, &chosen.name).await?;
     let holds = job_title(&now) == JOB_TITLE && now.etag == changed.etag;
     story.check("The first change stands", holds, &format!("{}, etag {}", job_title(&now), now.etag));

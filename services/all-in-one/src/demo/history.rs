@@ -17,8 +17,9 @@ const HIDDEN: &str = "person.birth_date";
 
 pub(crate) async fn look_back(story: &mut Story, servers: &Servers, organisation: &mut Organisation, chosen: &Chosen) -> Result<(), Trouble> {
     story.chapter(
-        "Bring in and lock: the record's history",
-        "Whoever sees a record sees what became of it: who changed what and when, before and after. The record can be read as it was.",
+        "What became of the record",
+        "Whoever sees a record sees its history: who changed what and when, before and after. The record can also be read as it was at \
+         any earlier time. Both follow the rules of today: what is hidden from somebody now is hidden in the past too.",
     );
     let people: Vec<(String, String)> = [(organisation.administrator.name.clone(), "Ada Sorel".to_owned())]
         .into_iter()
@@ -30,7 +31,11 @@ pub(crate) async fn look_back(story: &mut Story, servers: &Servers, organisation
     let owner = &mut organisation.representatives[chosen.owner];
     let changes = changes(servers, &mut owner.caller, &chosen.name).await?;
     let rows: Vec<Vec<String>> = changes.iter().flat_map(|change| rows(change, &display_name(&change.actor))).collect();
-    story.table(&format!("What became of {}", chosen.display_name), &["Version", "When", "Who", "What", "Field", "Before", "After"], &rows);
+    story.table(
+        &format!("What became of {}, newest first", chosen.display_name),
+        &["Version", "When (UTC)", "Who", "What", "Field", "Before", "After"],
+        &rows,
+    );
 
     let [last, first] = changes.as_slice() else {
         story.check("The history holds the loading and the one change", false, &format!("{} changes", changes.len()));
@@ -39,11 +44,15 @@ pub(crate) async fn look_back(story: &mut Story, servers: &Servers, organisation
     let in_order = first.version == 1 && last.version == 2;
     let actors = first.actor == organisation.administrator.name && last.actor == owner.caller.name;
     let detail = format!("version 1 by {}, version 2 by {}", display_name(&first.actor), display_name(&last.actor));
-    story.check("The history holds the loading and the one change, with who did it; what changed nothing left no trace", in_order && actors, &detail);
+    story.check(
+        "The history holds the loading and the one change, with who did them; the second loading and the refused change left no trace",
+        in_order && actors,
+        &detail,
+    );
     let exact = matches!(last.field_changes.as_slice(), [field] if field.path == CHANGED && field.before.is_empty() && field.after == format!("\"{JOB_TITLE}\""));
     let detail =
         last.field_changes.iter().map(|field| format!("{}: {} → {}", field.path, shown(&field.before), field.after)).collect::<Vec<String>>();
-    story.check("The change names the field, its value before and after, and nothing else", exact, &detail.join(", "));
+    story.check("The change names the field with its value before and after, and nothing else", exact, &detail.join(", "));
 
     let before = last.record_time.ok_or_else(|| Trouble::new("reading the history", "a change without a time"))?;
     let earlier = as_of(servers, &mut owner.caller, &chosen.name, millisecond_before(before)).await?;
@@ -55,10 +64,10 @@ pub(crate) async fn look_back(story: &mut Story, servers: &Servers, organisation
         let shows = |changes: &[Change]| changes.iter().flat_map(|change| &change.field_changes).any(|field| field.path.starts_with(HIDDEN));
         let holds = shows(&changes) && !shows(&seen);
         let detail = format!("in the owner's history: {}, in the analyst's: {}", shows(&changes), shows(&seen));
-        story.check("What is hidden today is hidden in the past too: the analyst's history has no date of birth", holds, &detail);
+        story.check("In the history that the analyst sees there is no date of birth", holds, &detail);
         let earlier = as_of(servers, &mut organisation.analyst.caller, &chosen.name, millisecond_before(before)).await?;
         let hidden = earlier.person.as_ref().is_some_and(|person| person.birth_date.is_none());
-        story.check("Nor has the record as it was, when the analyst reads it", hidden, &format!("hidden: {hidden}"));
+        story.check("Nor is there one when the analyst reads the record as it was", hidden, &format!("hidden: {hidden}"));
     }
     Ok(())
 }
@@ -75,23 +84,19 @@ async fn as_of(servers: &Servers, caller: &mut Caller, name: &str, time: Timesta
     answered(&format!("reading {name} as of {time}"), client.get_contact(request).await)
 }
 
+/// One row for each field that was changed; a new record is one row with the number of its fields.
 fn rows(change: &Change, who: &str) -> Vec<Vec<String>> {
+    // `2026-01-31T12:00:00.123456Z`: the story takes seconds, so the time of day is enough.
     let when = change.record_time.map(|time| time.to_string()).unwrap_or_default();
-    let fields = change.field_changes.iter();
-    fields
-        .map(|field| {
-            let what = change.fact.clone();
-            vec![
-                change.version.to_string(),
-                when.clone(),
-                who.to_owned(),
-                what,
-                field.path.clone(),
-                shown(&field.before).to_owned(),
-                field.after.clone(),
-            ]
-        })
-        .collect()
+    let when = when.split(['T', '.', 'Z']).nth(1).unwrap_or_default();
+    // `contacts.contact.updated.v1`
+    let what = change.fact.split('.').nth(2).unwrap_or(&change.fact);
+    let row =
+        |field: &str, before: &str, after: &str| [&change.version.to_string(), when, who, what, field, before, after].map(str::to_owned).to_vec();
+    if change.version == 1 {
+        return vec![row("(all of it)", shown(""), &format!("{} fields", change.field_changes.len()))];
+    }
+    change.field_changes.iter().map(|field| row(&field.path, shown(&field.before), &field.after)).collect()
 }
 
 fn shown(value: &str) -> &str {

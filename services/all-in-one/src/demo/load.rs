@@ -66,20 +66,21 @@ impl Round {
 pub(crate) fn describe(story: &mut Story, options: &Options, data: &Dataset, prepared: &Prepared) {
     let source = match &options.data {
         Some(_) => "The customers come from the given folder.",
-        None => "The customers are made up, the same ones every time.",
+        None => "The customers are made up, and the same ones every time.",
     };
     story.chapter(
-        "Bring in and lock: accounts and people",
+        "Customers come in from files",
         &format!(
-            "{source} Whatever cannot be right in them is reported and not loaded; known misspellings are mended by a rule that is named.\n\n\
-             Rules. A person without a stated company belongs to the one at the hash of the person's external id modulo the number of \
-             companies. A person without a telephone number gets the list's number at the hash of the external id modulo the list's length. \
-             A company belongs to the sales representative at the hash of its external id modulo four; its people belong to the same one."
+            "{source} They stand in three files: companies, people, and telephone numbers. A row that cannot be right is reported with its reason and \
+             not loaded. A misspelling that is known is mended, and the rule that did it is named.\n\n\
+             What the files leave open is decided by three rules that always decide the same, whoever runs them and however often: by a \
+             checksum of the row's own id. A person for whom no company is stated gets one of the companies; a person without a telephone \
+             number gets one from the list; a company gets one of the four sales representatives as its owner, and so do its people."
         ),
     );
     let problems: Vec<Vec<String>> = prepared.problems.iter().map(row).collect();
     if !problems.is_empty() {
-        story.table("Reported, not loaded", &["File", "Line", "Column", "Value", "Reason"], &problems);
+        story.table("Reported and not loaded", &["File", "Line", "Column", "Value", "Reason"], &problems);
     }
     let mended: Vec<Vec<String>> = prepared
         .mended
@@ -94,7 +95,7 @@ pub(crate) fn describe(story: &mut Story, options: &Options, data: &Dataset, pre
         words.sort_unstable();
         words.dedup();
         let sound = prepared.mended.iter().all(|cell| rapport_sample::mend(&cell.before).is_some_and(|(after, _)| after == cell.after));
-        story.check("Every misspelling that is mended is listed with its line and its rule", sound, &words.join(", "));
+        story.check("Every misspelling that was mended is listed with its line and its rule", sound, &words.join(", "));
     }
     check_truth(story, data, prepared);
     let accounts = prepared.accounts.rows.iter().filter_map(|row| rows::without_place(row.office_country.as_ref(), &[&row.office_city]));
@@ -129,30 +130,30 @@ fn check_truth(story: &mut Story, data: &Dataset, prepared: &Prepared) {
     let wrong: Vec<String> =
         known.iter().filter(|(file, line, expected)| outcome(file, *line) != **expected).map(|(file, line, _)| format!("{file}:{line}")).collect();
     let detail = if wrong.is_empty() { format!("{} rows", known.len()) } else { wrong.join(", ") };
-    story.check("Each row whose fate is known beforehand is loaded, mended or refused accordingly", wrong.is_empty(), &detail);
+    story.check("Each row of which it was known beforehand is loaded, mended or reported as it should be", wrong.is_empty(), &detail);
 }
 
 /// Loads everything, then once more.
 pub(crate) async fn load(story: &mut Story, servers: &Servers, organisation: &mut Organisation, prepared: Prepared) -> Result<Loaded, Trouble> {
     let mut loaded = assign(prepared, organisation.representatives.len());
     let mut sender = Sender::new(servers, organisation);
-    story.say("Loading, 500 rows a call, parents before their subsidiaries:");
+    story.say("Loading, up to 500 rows a call, parent companies before their subsidiaries:");
     let accounts = sender.accounts(story, &mut loaded).await?;
     let people = sender.people(story, &mut loaded).await?;
     let refused: Vec<Vec<String>> = accounts.refused.iter().chain(&people.refused).map(row).collect();
     if !refused.is_empty() {
-        story.table("Refused by the service, not loaded", &["File", "Line", "Column", "Value", "Reason"], &refused);
+        story.table("Refused by contacts and not loaded", &["File", "Line", "Column", "Value", "Reason"], &refused);
     }
     check_counts(story, &loaded.prepared, &accounts, &people);
     let rates = [&accounts, &people].map(|round| rate(round.loaded(), round.elapsed));
-    story.bars("Rows a second, first load", &[("Accounts".to_owned(), rates[0]), ("People".to_owned(), rates[1])]);
+    story.bars("How fast they came in, in rows a second", &[("Accounts".to_owned(), rates[0]), ("People".to_owned(), rates[1])]);
 
-    story.say("The same files once more:");
+    story.say("The same files once more, as a nightly feed would send them:");
     let again = [sender.accounts(story, &mut loaded).await?, sender.people(story, &mut loaded).await?];
     for ((what, first), second) in [("accounts", &accounts), ("people", &people)].into_iter().zip(&again) {
         let same = second.created == 0 && second.updated == 0 && second.unchanged == first.loaded();
         let detail = format!("{} unchanged, {} created, {} updated", second.unchanged, second.created, second.updated);
-        story.check(&format!("Loading the {what} again changes nothing"), same, &detail);
+        story.check(&format!("Sending the {what} again changes nothing"), same, &detail);
     }
     Ok(loaded)
 }
@@ -168,10 +169,10 @@ fn check_counts(story: &mut Story, prepared: &Prepared, accounts: &Round, people
         };
         let reported = count.reported + refused;
         table.push(vec![count.file.clone(), count.present.to_string(), loaded.to_string(), reported.to_string()]);
-        let statement = format!("{}: rows loaded + rows reported = rows present", count.file);
+        let statement = format!("No row of {} is lost: what was loaded and what was reported are all that it holds", count.file);
         story.check(&statement, loaded + reported == count.present, &format!("{loaded} + {reported} = {}", count.present));
     }
-    story.table("Rows by file", &["File", "Present", "Loaded", "Reported"], &table);
+    story.table("What became of the rows", &["File", "Rows in it", "Loaded", "Reported"], &table);
 }
 
 /// Decides who owns what.
@@ -222,5 +223,15 @@ impl Loaded {
 }
 
 fn row(problem: &Problem) -> Vec<String> {
-    vec![problem.file.clone(), problem.line.to_string(), problem.column.clone(), problem.value.clone(), problem.reason.clone()]
+    vec![problem.file.clone(), problem.line.to_string(), problem.column.clone(), shortened(&problem.value), problem.reason.clone()]
+}
+
+/// The beginning of a value that is too long to be read at a glance.
+fn shortened(value: &str) -> String {
+    const LONGEST: usize = 48;
+    if value.chars().count() <= LONGEST {
+        return value.to_owned();
+    }
+    let beginning: String = value.chars().take(LONGEST / 2).collect();
+    format!("{beginning}…")
 }

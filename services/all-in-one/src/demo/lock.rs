@@ -12,7 +12,7 @@ use super::Stack;
 use super::change::get;
 use super::clients::{Servers, Trouble, answered};
 use super::load::Chosen;
-use super::organisation::{Organisation, TENANT};
+use super::organisation::{ADMINISTRATOR_POSITION, Organisation, TENANT};
 use super::sight::explain;
 use super::story::Story;
 
@@ -24,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) async fn lock_out(story: &mut Story, servers: &Servers, organisation: &mut Organisation, chosen: &Chosen) -> Result<(), Trouble> {
     let who = organisation.representatives[chosen.colleague].display_name;
     story.chapter(
-        "Bring in and lock: a role is cut",
-        &format!("{who} leaves sales. The administrator takes the role back while {who} is signed in and working."),
+        "Somebody is locked out",
+        &format!(
+            "{who} leaves sales. The administrator takes the role back while {who} is signed in and working. Nobody signs {who} out, and \
+             no token has to end first: every service hears of it and refuses from then on."
+        ),
     );
     let mut contacts = ContactServiceClient::new(servers.contacts.clone());
     let mut users = UserServiceClient::new(servers.identity.clone());
@@ -45,11 +48,11 @@ pub(crate) async fn lock_out(story: &mut Story, servers: &Servers, organisation:
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     let elapsed = cut.elapsed();
-    story.refused(&format!("After the cut {who}'s next call is refused"), answer, Code::PermissionDenied, "PERMISSION_MISSING");
+    story.refused(&format!("Without the role {who} is refused"), answer, Code::PermissionDenied, "PERMISSION_MISSING");
     let millis = elapsed.as_millis();
-    story.check("The cut is felt within 2 seconds", elapsed <= PROMISED, &format!("{millis} ms after the role was taken back"));
+    story.check("That is so within 2 seconds of taking the role back", elapsed <= PROMISED, &format!("{millis} ms after the role was taken back"));
     story.say(&format!("Measured: {millis} ms."));
-    story.check("The user is there as before, without a role", user.grants.is_empty(), &format!("{} roles", user.grants.len()));
+    story.check(&format!("{who} is still a user here, without any role"), user.grants.is_empty(), &format!("{} roles", user.grants.len()));
 
     let (subject, administrator) = (leaver.name.clone(), &mut organisation.administrator);
     let answer = explain(servers, administrator, &chosen.name, &subject).await?;
@@ -62,21 +65,27 @@ pub(crate) async fn lock_out(story: &mut Story, servers: &Servers, organisation:
 }
 
 /// Says how to go on from here by hand.
-pub(crate) fn leave(story: &mut Story, stack: &Stack, organisation: &Organisation, chosen: &Chosen) {
-    story.chapter(
-        "Look around yourself",
-        "While these services run, everything above can be called by hand; `RAPPORT_KEEP=1 scripts/demo` keeps them up after the story. The passwords are made up and good for this story alone.",
-    );
+pub(crate) fn leave(story: &mut Story, stack: &Stack, stays: bool, organisation: &Organisation, chosen: &Chosen) {
+    let (how, addresses) = if stays {
+        ("The services stay up until you press Ctrl-C, and everything above can be called by hand.", "Addresses, until Ctrl-C")
+    } else {
+        (
+            "The services of this story end with it, and their addresses lead nowhere afterwards. To look around by hand, tell the story \
+             with scripts/demo --keep: it then keeps them up, and prints lines like these to copy.",
+            "Addresses of this story, which ended with it (scripts/demo --keep keeps them)",
+        )
+    };
+    story.chapter("Look around yourself", &format!("{how} The passwords are made up and good for this story alone."));
     let services = [vec!["identity".to_owned(), stack.identity.clone()], vec!["contacts".to_owned(), stack.contacts.clone()]];
-    story.table("Addresses", &["Service", "Address"], &services);
+    story.table(addresses, &["Service", "Address"], &services);
     let leaver = organisation.representatives[chosen.colleague].caller.name.as_str();
     let administrator = &organisation.administrator;
-    let mut people = vec![vec![administrator.email.clone(), administrator.password.clone(), "Administrator, all records".to_owned()]];
+    let mut people = vec![vec![administrator.email.clone(), administrator.password.clone(), ADMINISTRATOR_POSITION.to_owned()]];
     people.extend(organisation.members().map(|member| {
-        let position = if member.caller.name == leaver { "role taken back".to_owned() } else { member.position.clone() };
+        let position = if member.caller.name == leaver { "the role was taken back".to_owned() } else { member.position.clone() };
         vec![member.caller.email.clone(), member.caller.password.clone(), position]
     }));
-    story.table(&format!("Sign in to the tenant {TENANT}"), &["E-mail", "Password", "Role and reach"], &people);
+    story.table(&format!("Who can sign in to the tenant {TENANT}"), &["E-mail", "Password", "Role and reach"], &people);
 
     let (identity, contacts) = (host(&stack.identity), host(&stack.contacts));
     let (email, password) = (&administrator.email, &administrator.password);
@@ -90,7 +99,7 @@ pub(crate) fn leave(story: &mut Story, stack: &Stack, organisation: &Organisatio
              {contacts} rapport.contacts.v1.ContactService/ListContacts"
         ),
     ];
-    story.verbatim("Sign in, then list three people (a token is good for five minutes)", &lines);
+    story.verbatim("With grpcurl: sign in, then list three people (a token is good for five minutes)", &lines);
 }
 
 /// Address without scheme, as `grpcurl` wants it.

@@ -20,8 +20,9 @@ const SMALL_PAGE: i32 = 137;
 
 pub(crate) async fn look(story: &mut Story, servers: &Servers, organisation: &mut Organisation, loaded: &Loaded) -> Result<(), Trouble> {
     story.chapter(
-        "Bring in and lock: lists",
-        "Everything that came in is there, once: lists are walked page by page to their end. Filters find what the files say.",
+        "Everything is there, once",
+        "Long lists come in pages. Walked to the last page, they hold everything that came in, and nothing twice. Filters find what the \
+         files say.",
     );
     let administrator = &mut organisation.administrator;
     let people = contacts(servers, administrator, "", LARGE_PAGE).await?;
@@ -41,7 +42,7 @@ pub(crate) async fn look(story: &mut Story, servers: &Servers, organisation: &mu
         all &= found == expected;
         rows.push(vec![organisation.representatives[index].display_name.to_owned(), found.to_string(), expected.to_string()]);
     }
-    story.table("People by owner", &["Owner", "Found", "Expected"], &rows);
+    story.table("People by the representative who owns them", &["Owner", "Found", "Expected"], &rows);
     story.check("Filtered by owner, the list holds exactly that representative's people", all, &format!("{} owners", rows.len()));
     filter_by_company(story, servers, administrator, loaded).await?;
     filter_by_sector(story, servers, administrator, loaded).await?;
@@ -93,10 +94,10 @@ fn check_walks(story: &mut Story, loaded: &Loaded, people: &[Contact], small: &[
     let (holds, detail) = once(names(people, |contact| contact.name.as_str()), people.len(), &loaded.people);
     story.check("Walked to the last page, the list of people holds each loaded person once", holds, &detail);
     let (holds, detail) = once(names(accounts, |account| account.name.as_str()), accounts.len(), &loaded.accounts);
-    story.check("So does the list of accounts", holds, &detail);
+    story.check("So does the list of accounts with each loaded company", holds, &detail);
     let same = people.iter().map(|contact| &contact.name).eq(small.iter().map(|contact| &contact.name));
     story.check(
-        "Small pages give the same list in the same order as large ones",
+        "Small pages give the same people in the same order as large ones",
         same,
         &format!("pages of {SMALL_PAGE} against pages of {LARGE_PAGE}"),
     );
@@ -151,9 +152,13 @@ async fn check_accounts(story: &mut Story, servers: &Servers, caller: &mut Calle
         subsidiaries += usize::from(!parent.is_empty());
         wrong += usize::from(account.parent != parent);
     }
-    story.check("The hierarchy of the companies is the one of the file", wrong == 0, &format!("{subsidiaries} subsidiaries, {wrong} wrong parents"));
+    story.check(
+        "Each subsidiary hangs below the parent company that the file says",
+        wrong == 0,
+        &format!("{subsidiaries} subsidiaries, {wrong} wrong parents"),
+    );
     let numbers: HashSet<&str> = accounts.iter().map(|account| account.number.as_str()).filter(|number| !number.is_empty()).collect();
-    story.equal("Each account has a number of its own, from its company's series", &numbers.len(), &accounts.len());
+    story.equal("Each account has an account number of its own", &numbers.len(), &accounts.len());
 
     let file = &loaded.prepared.accounts.file;
     let countries = loaded.prepared.mended.iter().filter(|cell| cell.file == *file && cell.column == "office_country");
@@ -165,7 +170,7 @@ async fn check_accounts(story: &mut Story, servers: &Servers, caller: &mut Calle
         let office = account.addresses.first().and_then(|address| address.postal_address.as_ref()).map(|address| address.region_code.as_str());
         let detail = format!("{}: office in {}", account.display_name, office.unwrap_or("no country"));
         story.check(
-            &format!("Looked up by its external id, the company of {} sits in {}", cell.before, cell.after),
+            &format!("The company whose file says {} is found by its id there, with its office in {}", cell.before, cell.after),
             office == country_code(&cell.after),
             &detail,
         );
@@ -199,7 +204,7 @@ async fn filter_by_sector(story: &mut Story, servers: &Servers, caller: &mut Cal
         let expected = rows.filter(|(row, name)| name.is_some() && row.sector.as_deref() == Some(after)).count();
         let right = accounts(servers, caller, &format!("sector = \"{after}\"")).await?.len();
         let wrong = accounts(servers, caller, &format!("sector = \"{before}\"")).await?.len();
-        let statement = format!("No company is in {before}; all of them are in {after}");
+        let statement = format!("Nobody has to search for the misspelt sector {before}: all of its companies are in {after}");
         story.check(&statement, wrong == 0 && right == expected, &format!("{right} found, {expected} expected, {wrong} under the wrong word"));
     }
     Ok(())
@@ -210,6 +215,10 @@ async fn filter_by_phone(story: &mut Story, servers: &Servers, caller: &mut Call
     let found = contacts(servers, caller, &format!("person.contact_points.normalized = \"{number}\""), LARGE_PAGE).await?;
     let expected: HashSet<&str> = people.iter().filter(|other| phone(other) == Some(number)).map(|other| other.name.as_str()).collect();
     let holds = expected.contains(contact.name.as_str()) && found.iter().map(|contact| contact.name.as_str()).collect::<HashSet<&str>>() == expected;
-    story.check("A caller's number finds who is calling", holds, &format!("{number}: {} of {} people", found.len(), expected.len()));
+    story.check(
+        "When the telephone rings, the number finds who is calling",
+        holds,
+        &format!("{number}: {} of {} people", found.len(), expected.len()),
+    );
     Ok(())
 }

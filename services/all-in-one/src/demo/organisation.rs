@@ -22,6 +22,7 @@ use super::story::Story;
 pub(crate) const REGIONS: [&str; 2] = ["North", "South"];
 pub(crate) const TENANT: &str = "aurora";
 const ADMINISTRATOR: &str = "ada.sorel@aurora.example";
+pub(crate) const ADMINISTRATOR_POSITION: &str = "Administrator: may do everything";
 const ADMINISTRATOR_PASSWORD: &str = "correct horse battery staple 1";
 
 /// The organisation and everybody who is signed in.
@@ -72,10 +73,12 @@ const ANALYST: Plan = Plan { display_name: "Anat Levi", local: "anat.levi", pass
 
 pub(crate) async fn set_up(story: &mut Story, servers: &Servers, stack: &Stack) -> Result<Organisation, Trouble> {
     story.chapter(
-        "Bring in and lock: an organisation",
-        "Aurora Instruments moves in: one organisation with two companies and two sales regions. The operator makes the tenant; from \
-         then on everything is done by Aurora's own people, each with an own session.\n\n\
-         A tenant that has not decided about its security serves nothing but its set-up.",
+        "An organisation moves in",
+        "Aurora Instruments has two companies and two sales regions, North and South. Whoever operates Rapport makes a tenant for it: \
+         a space of its own, from which nothing can be seen in any other. From then on everything is done by Aurora's own people, each \
+         signed in as themselves.\n\n\
+         The first thing they do is decide about security: how long passwords are, when sign-ins end, how long history is kept, and \
+         who answers for the data. Until that is decided, the tenant takes and shows no customer.",
     );
     let mut administrator = create_tenant(servers, stack).await?;
     administrator.recognised_by_contacts(servers).await?;
@@ -95,8 +98,12 @@ pub(crate) async fn set_up(story: &mut Story, servers: &Servers, stack: &Stack) 
     let analyst = hire(servers, &mut administrator, &ANALYST, &units, &roles[2]).await?;
     let representative_role = roles[0].name.clone();
     let organisation = Organisation { entities, administrator, representatives, managers, analyst, representative_role };
-    story.table("Who works here", &["Person", "Region", "Role and reach"], &organisation.directory());
-    story.check("Everybody can sign in and is let in by contacts", true, "seven people, each with a session of their own");
+    story.table("Who works here, and whose customers they see", &["Person", "Region", "Role and reach"], &organisation.directory());
+    story.check(
+        "Each of them can sign in, and contacts lets them in",
+        true,
+        "seven people besides the administrator, each with a session of their own",
+    );
     Ok(organisation)
 }
 
@@ -107,7 +114,7 @@ impl Organisation {
     }
 
     fn directory(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![vec!["Ada Sorel".to_owned(), "all".to_owned(), "Administrator, all records".to_owned()]];
+        let mut rows = vec![vec!["Ada Sorel".to_owned(), "all".to_owned(), ADMINISTRATOR_POSITION.to_owned()]];
         rows.extend(self.members().map(|member| vec![member.display_name.to_owned(), member.region_name().to_owned(), member.position.clone()]));
         rows
     }
@@ -150,10 +157,10 @@ async fn decide_security(story: &mut Story, servers: &Servers, administrator: &m
     );
     let unit = BusinessUnit { display_name: "Too early".to_owned(), ..Default::default() };
     let create = administrator.request(CreateBusinessUnitRequest { business_unit: Some(unit) }).await?;
-    story.refused("Nor does identity take a business unit yet", units.create_business_unit(create).await, Code::FailedPrecondition, MISSING);
+    story.refused("Nor can a business unit be made", units.create_business_unit(create).await, Code::FailedPrecondition, MISSING);
     let get = administrator.request(GetSecurityPolicyRequest { name: "securityPolicy".to_owned() }).await?;
     let proposed = answered("reading the proposed security policy", policies.get_security_policy(get).await)?;
-    story.check("The policy is proposed, not decided", !proposed.stored, &format!("stored: {}", proposed.stored));
+    story.check("A security policy is proposed; nobody is bound by it yet", !proposed.stored, &format!("stored: {}", proposed.stored));
 
     let decided = SecurityPolicy {
         name: "securityPolicy".to_owned(),
@@ -165,23 +172,33 @@ async fn decide_security(story: &mut Story, servers: &Servers, administrator: &m
     let stored = answered("storing the security policy", policies.update_security_policy(update).await)?;
     let row = |what: &str, value: String| vec![what.to_owned(), value];
     let rows = [
-        row("Owner of the data", stored.data_owner.clone()),
-        row("Fewest letters of a password", stored.password_min_length.to_string()),
-        row("Failed sign-ins before a lock", stored.lockout_attempts.to_string()),
-        row("A session ends after idle seconds", stored.session_idle_seconds.to_string()),
-        row("A session ends in any case after seconds", stored.session_absolute_seconds.to_string()),
-        row("Days that history is kept", stored.history_retention_days.to_string()),
+        row("Who answers for the data", stored.data_owner.clone()),
+        row("A password has at least", format!("{} characters", stored.password_min_length)),
+        row("Failed sign-ins in a row until one has to wait", stored.lockout_attempts.to_string()),
+        row("One is signed out after not working for", time_span(i64::from(stored.session_idle_seconds))),
+        row("One is signed out in any case after", time_span(i64::from(stored.session_absolute_seconds))),
+        row("History is kept for", time_span(i64::from(stored.history_retention_days) * DAY)),
     ];
-    story.table("The security policy", &["Rule", "Value"], &rows);
+    story.table("The security policy that Aurora stores", &["Rule", "Value"], &rows);
 
     let list = administrator.request(ListContactsRequest::default()).await?;
     let served = answered("listing contacts once the policy is stored", contacts.list_contacts(list).await)?;
     story.check(
-        "Once it is stored, contacts are served",
+        "Once Aurora has stored its policy, contacts are served",
         stored.stored && served.contacts.is_empty(),
         &format!("{} contacts yet", served.contacts.len()),
     );
     Ok(())
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// A number of seconds in the largest unit that divides it.
+fn time_span(seconds: i64) -> String {
+    let units = [(365 * DAY, "years"), (DAY, "days"), (60 * 60, "hours"), (60, "minutes"), (1, "seconds")];
+    let (length, unit) = units.into_iter().find(|(length, _)| seconds >= *length && seconds % length == 0).unwrap_or((1, "seconds"));
+    let count = seconds / length;
+    if count == 1 { format!("1 {}", unit.trim_end_matches('s')) } else { format!("{count} {unit}") }
 }
 
 async fn create_companies(servers: &Servers, administrator: &mut Caller) -> Result<Vec<String>, Trouble> {
@@ -258,9 +275,9 @@ async fn create_roles(servers: &Servers, administrator: &mut Caller) -> Result<V
     let hidden = FieldRule { resource: "contacts.contact".to_owned(), field: "person.birth_date".to_owned(), effect: FieldEffect::Hidden.into() };
     let plan = |display_name, permissions, field_rules, level, reach| RolePlan { display_name, permissions, field_rules, level, reach };
     let plans = [
-        plan("Aurora sales", WORKS_WITH.as_slice(), Vec::new(), GrantLevel::Own, "own records"),
-        plan("Aurora regional manager", &WORKS_WITH, Vec::new(), GrantLevel::BusinessUnitSubtree, "records of the unit and the units below"),
-        plan("Aurora analyst", &READS, vec![hidden], GrantLevel::All, "all records, dates of birth hidden"),
+        plan("Sales", WORKS_WITH.as_slice(), Vec::new(), GrantLevel::Own, "sees the customers that are their own"),
+        plan("Regional manager", &WORKS_WITH, Vec::new(), GrantLevel::BusinessUnitSubtree, "sees those of everybody in the region"),
+        plan("Analyst", &READS, vec![hidden], GrantLevel::All, "sees all of them, without dates of birth"),
     ];
     let mut client = RoleServiceClient::new(servers.identity.clone());
     let mut positions = Vec::new();
@@ -273,7 +290,7 @@ async fn create_roles(servers: &Servers, administrator: &mut Caller) -> Result<V
         };
         let request = administrator.request(CreateRoleRequest { role: Some(role) }).await?;
         let role = answered(&format!("creating the role {display_name}"), client.create_role(request).await)?;
-        positions.push(Position { name: role.name, level, text: format!("{display_name}, {reach}") });
+        positions.push(Position { name: role.name, level, text: format!("{display_name}: {reach}") });
     }
     Ok(positions)
 }
@@ -294,4 +311,17 @@ async fn hire(servers: &Servers, administrator: &mut Caller, plan: &Plan, units:
     let mut caller = Caller::sign_in(servers, TENANT, &email, plan.password).await?;
     caller.known_to_contacts(servers).await?;
     Ok(Member { caller, display_name: plan.display_name, position: position.text.clone(), region: plan.region })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_told_in_the_largest_unit_that_fits() {
+        let told = [(3650 * DAY, "10 years"), (7 * DAY, "7 days"), (3600, "1 hour"), (5400, "90 minutes"), (0, "0 seconds")];
+        for (seconds, text) in told {
+            assert_eq!(time_span(seconds), text);
+        }
+    }
 }

@@ -36,7 +36,7 @@ impl Report {
         self
     }
 
-    /// A table. Cells that are numbers stand to the right.
+    /// A table. Columns of numbers stand to the right.
     pub(crate) fn table(&mut self, caption: &str, headers: &[&str], rows: &[Vec<String>]) -> &mut Self {
         self.add("<figure>\n");
         self.add(&table(caption, headers, rows));
@@ -122,14 +122,17 @@ fn table(caption: &str, headers: &[&str], rows: &[Vec<String>]) -> String {
          <table><caption dir=\"auto\">{0}</caption>\n<thead><tr>",
         escape(caption)
     );
-    for header in headers {
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escape(header));
+    let numbers: Vec<bool> =
+        (0..headers.len()).map(|column| !rows.is_empty() && rows.iter().all(|row| row.get(column).is_some_and(|cell| numeric(cell)))).collect();
+    for (header, number) in headers.iter().zip(&numbers) {
+        let class = if *number { " class=\"number\"" } else { "" };
+        let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(header));
     }
     html.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
         html.push_str("<tr>");
-        for cell in row {
-            let class = if numeric(cell) { " class=\"number\"" } else { " dir=\"auto\"" };
+        for (cell, number) in row.iter().zip(&numbers) {
+            let class = if *number { " class=\"number\"" } else { " dir=\"auto\"" };
             let _ = write!(html, "<td{class}>{}</td>", escape(cell));
         }
         html.push_str("</tr>\n");
@@ -233,6 +236,15 @@ mod tests {
         report.check("Water is wet", true, "").check("The sky is green", false, "it was blue");
         let page = report.finish();
         assert!(page.contains("1 of 2 statements hold. These fail:</p><ul><li dir=\"auto\">The sky is green</li>"));
+    }
+
+    #[test]
+    fn a_number_among_words_stands_where_the_words_do() {
+        let row = |what: &str, value: &str| vec![what.to_owned(), value.to_owned()];
+        let mixed = table("", &["Rule", "Value"], &[row("tries", "5"), row("rest", "1 hour")]);
+        assert!(!mixed.contains("class=\"number\""), "{mixed}");
+        let figures = table("", &["File", "Rows"], &[row("people.csv", "5000"), row("phones.csv", "12")]);
+        assert_eq!(figures.matches("class=\"number\"").count(), 3, "{figures}");
     }
 
     #[test]

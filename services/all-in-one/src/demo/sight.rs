@@ -29,8 +29,11 @@ pub(crate) async fn sight(
     chosen: &Chosen,
 ) -> Result<(), Trouble> {
     story.chapter(
-        "Bring in and lock: who sees what",
-        "Every list and every read answers what the caller may see and no more. What is hidden reads the same as what does not exist.",
+        "Who sees what, and why",
+        "Every list and every read answers what the caller may see and no more. What is hidden looks the same as what does not exist, so \
+         that nobody learns by asking that it is there.\n\n\
+         A role says what one may do, and a level says with whose records: OWN with one's own, BUSINESS_UNIT_SUBTREE with those of the \
+         own business unit and of the units below it (here: the region), ALL with all. A role can also hide single fields.",
     );
     count(story, servers, organisation, loaded).await?;
     colleague(story, servers, organisation, chosen).await?;
@@ -61,11 +64,14 @@ async fn count(story: &mut Story, servers: &Servers, organisation: &mut Organisa
             vec![(*name).to_owned(), region.to_owned(), position, found.to_string(), expected.to_string()]
         })
         .collect();
-    story.table("People that each one sees", &["Person", "Region", "Role and reach", "Sees", "Expected"], &rows);
-    story.bars("People that each one sees", &counts.iter().map(|(name, found, _)| ((*name).to_owned(), *found)).collect::<Vec<(String, usize)>>());
+    story.table("How many of the people in the files each one sees", &["Person", "Region", "Role and reach", "Sees", "Expected"], &rows);
+    story.bars(
+        "How many of the people in the files each one sees",
+        &counts.iter().map(|(name, found, _)| ((*name).to_owned(), *found)).collect::<Vec<(String, usize)>>(),
+    );
     let wrong: Vec<&str> = counts.iter().filter(|(_, found, expected)| found != expected).map(|(name, _, _)| *name).collect();
     let detail = if wrong.is_empty() { format!("{} people", counts.len()) } else { format!("not so for {}", wrong.join(", ")) };
-    story.check("Everybody sees exactly what owner, unit and role allow", wrong.is_empty(), &detail);
+    story.check("Everybody sees exactly the people that their role and level allow", wrong.is_empty(), &detail);
     Ok(())
 }
 
@@ -81,7 +87,7 @@ async fn colleague(story: &mut Story, servers: &Servers, organisation: &mut Orga
     let manager = &mut organisation.managers[chosen.other_region];
     let hidden = read(servers, &mut manager.caller, &chosen.name).await?;
     story.refused(
-        &format!("Nor for {}, who manages the {}", manager.display_name, REGIONS[chosen.other_region]),
+        &format!("Nor does {person} exist for {}, who manages the {}", manager.display_name, REGIONS[chosen.other_region]),
         hidden,
         Code::NotFound,
         "RECORD_NOT_FOUND",
@@ -96,7 +102,7 @@ async fn analyst(story: &mut Story, servers: &Servers, organisation: &mut Organi
     let seen = get(servers, &mut analyst.caller, &chosen.name).await?;
     let names =
         |contact: &rapport_contacts_api::v1::Contact| contact.person.as_ref().map(|person| (person.given_name.clone(), person.family_name.clone()));
-    story.check(&format!("{} reads the same person", analyst.display_name), names(&seen) == names(&by_owner), &chosen.display_name);
+    story.check(&format!("{}, the analyst, may read the same person", analyst.display_name), names(&seen) == names(&by_owner), &chosen.display_name);
     let born = |contact: &rapport_contacts_api::v1::Contact| contact.person.as_ref().is_some_and(|person| person.birth_date.is_some());
     if chosen.born {
         let holds = born(&by_owner) && !born(&seen);
@@ -129,9 +135,13 @@ async fn stranger(story: &mut Story, servers: &Servers, stack: &Stack, chosen: &
     answered("creating the second tenant", tenants.create_tenant(with_bearer(&stack.operator_credential, request)?).await)?;
     let mut stranger = Caller::sign_in(servers, "borealis", email, PASSWORD).await?;
     stranger.known_to_contacts(servers).await?;
-    story.equal("An administrator of a second tenant sees nobody of the first", &contacts(servers, &mut stranger, "", PAGE).await?.len(), &0);
+    story.equal(
+        "Borealis, another organisation on the same servers, sees nobody of Aurora, not even as administrator",
+        &contacts(servers, &mut stranger, "", PAGE).await?.len(),
+        &0,
+    );
     let hidden = read(servers, &mut stranger, &chosen.name).await?;
-    story.refused("By name the person does not exist there either", hidden, Code::NotFound, "RECORD_NOT_FOUND");
+    story.refused("Asked for by name, the person does not exist for Borealis either", hidden, Code::NotFound, "RECORD_NOT_FOUND");
     Ok(())
 }
 
@@ -155,12 +165,17 @@ async fn why(story: &mut Story, servers: &Servers, organisation: &mut Organisati
         }
         answers.push(answer);
     }
-    story.table(&format!("Why: reading {}", chosen.display_name), &["Who", "Answer", "Because of", "Reason"], &rows);
+    let caption = format!("May they read {}, and why? The answers of contacts", chosen.display_name);
+    story.table(&caption, &["Who", "Answer", "Because of", "Reason"], &rows);
     let allowed: Vec<bool> = answers.iter().map(|answer| answer.allowed).collect();
     let explained = answers.iter().all(|answer| !answer.reasons.is_empty());
     let detail = subjects.iter().zip(&allowed).map(|((who, _), allowed)| format!("{who}: {}", if *allowed { "yes" } else { "no" }));
     let detail = detail.collect::<Vec<String>>().join(", ");
-    story.check("Asked why, contacts names what decides, for and against", allowed == [true, true, false, true] && explained, &detail);
+    story.check(
+        "Asked why, contacts names what decides, for those who may and those who may not",
+        allowed == [true, true, false, true] && explained,
+        &detail,
+    );
     let rule = answers.last().is_some_and(|answer| answer.reasons.iter().any(|reason| reason.kind() == reason::Kind::FieldRule));
     story.check(
         "For the analyst it names the rule that hides the date of birth",
@@ -181,7 +196,7 @@ fn kind(kind: reason::Kind) -> &'static str {
     match kind {
         reason::Kind::Unspecified => "something else",
         reason::Kind::Role => "role",
-        reason::Kind::Scope => "reach",
+        reason::Kind::Scope => "level",
         reason::Kind::Share => "share",
         reason::Kind::FieldRule => "field rule",
         reason::Kind::Policy => "policy",

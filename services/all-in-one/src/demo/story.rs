@@ -2,9 +2,11 @@
 //!
 //! Guarantees: a statement is printed, reported and counted in one place, so that the three cannot differ.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
@@ -14,8 +16,12 @@ use super::report::Report;
 
 /// Letters of a printed line.
 const WIDTH: usize = 100;
-/// Letters of a printed cell; the report has the rest.
-const CELL: usize = 44;
+/// No column of a printed table is made narrower than this to fit the line.
+const NARROWEST: usize = 12;
+/// Between columns.
+const GAP: usize = 2;
+/// Before every printed row.
+const INDENT: usize = 4;
 /// Rows of a printed table; the report has the rest.
 const PRINTED_ROWS: usize = 12;
 /// Rows of a table in the report: it has to stay readable when a large file is full of mistakes.
@@ -26,6 +32,8 @@ const REPORTED_ROWS: usize = 500;
 pub(crate) struct Story {
     report: Report,
     begun: Instant,
+    /// When progress was told last.
+    told: Cell<Instant>,
     held: usize,
     failed: usize,
 }
@@ -33,7 +41,7 @@ pub(crate) struct Story {
 impl Story {
     pub(crate) fn begin(title: &str) -> Self {
         line(title);
-        Self { report: Report::new(title), begun: Instant::now(), held: 0, failed: 0 }
+        Self { report: Report::new(title), begun: Instant::now(), told: Cell::new(Instant::now()), held: 0, failed: 0 }
     }
 
     /// Begins a chapter. Blank lines in the text part its paragraphs.
@@ -41,9 +49,13 @@ impl Story {
         line("");
         line(title);
         line(&"─".repeat(title.chars().count()));
-        for paragraph in text.split("\n\n") {
+        for (number, paragraph) in text.split("\n\n").enumerate() {
+            if number > 0 {
+                line("");
+            }
             wrapped("", paragraph);
         }
+        line("");
         self.report.chapter(title, text);
     }
 
@@ -52,8 +64,12 @@ impl Story {
         wrapped("  ", text);
     }
 
-    /// How far long work has come.
+    /// How far long work has come; told every second, and at its end.
     pub(crate) fn progress(&self, what: &str, done: usize, total: usize, elapsed: Duration) {
+        if done < total && self.told.get().elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.told.set(Instant::now());
         line(&format!("    {what}: {done} of {total}, {} rows/s", rate(done, elapsed)));
     }
 
@@ -61,10 +77,10 @@ impl Story {
     pub(crate) fn check(&mut self, statement: &str, holds: bool, detail: &str) {
         if holds {
             self.held += 1;
-            line(&format!("  ✓ {statement}"));
+            marked("  ✓ ", statement);
         } else {
             self.failed += 1;
-            line(&format!("  ✗ {statement}: {detail}"));
+            marked("  ✗ ", &format!("{statement}: {detail}"));
         }
         self.report.check(statement, holds, detail);
     }
@@ -72,7 +88,7 @@ impl Story {
     /// The statement that something was found as expected.
     pub(crate) fn equal<T: PartialEq + Display>(&mut self, statement: &str, found: &T, expected: &T) {
         let holds = found == expected;
-        let detail = if holds { found.to_string() } else { format!("found {found}, expected {expected}") };
+        let detail = if holds { format!("{found}, as expected") } else { format!("found {found}, expected {expected}") };
         self.check(statement, holds, &detail);
     }
 
@@ -131,7 +147,7 @@ impl Story {
         let all = self.held + self.failed;
         line("");
         line(&if held { format!("All {all} statements hold.") } else { format!("{} of {all} statements do not hold.", self.failed) });
-        line(&format!("{seconds} s; the whole story is in {}", path.display()));
+        line(&format!("The story took {seconds} s. As a page with charts and every finding: {}", path.display()));
         Ok(held)
     }
 }
@@ -143,50 +159,111 @@ pub(crate) fn rate(rows: usize, elapsed: Duration) -> usize {
 }
 
 fn print_table(headers: &[&str], rows: &[Vec<String>]) {
-    let shown: Vec<Vec<String>> = rows.iter().take(PRINTED_ROWS).map(|row| row.iter().map(|cell| short(cell)).collect()).collect();
-    let length = |text: &str| text.chars().count();
-    let width =
-        |column: usize| shown.iter().filter_map(|row| row.get(column)).map(|cell| length(cell)).chain([length(headers[column])]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..headers.len()).map(width).collect();
-    let print = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        line(format!("    {}", padded.join("  ")).trim_end());
-    };
-    print(&mut headers.iter().copied());
-    for row in &shown {
-        print(&mut row.iter().map(String::as_str));
+    let shown = &rows[..rows.len().min(PRINTED_ROWS)];
+    let widths = widths(headers, shown);
+    print_row(headers, &widths);
+    for row in shown {
+        print_row(&row.iter().map(String::as_str).collect::<Vec<&str>>(), &widths);
     }
     if rows.len() > PRINTED_ROWS {
         line(&format!("    … and {} more in the report", rows.len() - PRINTED_ROWS));
     }
 }
 
-fn short(cell: &str) -> String {
-    if cell.chars().count() <= CELL {
-        return cell.to_owned();
+/// The width of each column: what its longest cell takes, the widest ones less until the row fits the line.
+fn widths(headers: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
+    let length = |text: &str| text.chars().count();
+    let longest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell)).chain([length(headers[column])]).max();
+    let mut widths: Vec<usize> = (0..headers.len()).map(|column| longest(column).unwrap_or(0)).collect();
+    let room = WIDTH.saturating_sub(INDENT + GAP * widths.len().saturating_sub(1));
+    while widths.iter().sum::<usize>() > room {
+        let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST) else { break };
+        *widest -= 1;
     }
-    let begin: String = cell.chars().take(CELL - 1).collect();
-    format!("{begin}…")
+    widths
+}
+
+/// Prints a row; cells that are wider than their column go on in the lines below.
+fn print_row(cells: &[&str], widths: &[usize]) {
+    let parts: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, width)| broken(cell, *width)).collect();
+    for number in 0..parts.iter().map(Vec::len).max().unwrap_or(0) {
+        let row = parts.iter().zip(widths).map(|(part, width)| format!("{:<width$}", part.get(number).map_or("", String::as_str)));
+        line(format!("{:INDENT$}{}", "", row.collect::<Vec<String>>().join(&" ".repeat(GAP))).trim_end());
+    }
+}
+
+/// Text in lines of at most `width` letters, broken between words; a longer word is broken where the line ends.
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let letters: Vec<char> = word.chars().collect();
+        if length > 0 && length + 1 + letters.len() > width {
+            lines.push(std::mem::take(&mut current));
+            length = 0;
+        }
+        if length > 0 {
+            current.push(' ');
+            length += 1;
+        }
+        for letter in letters {
+            if length == width.max(1) {
+                lines.push(std::mem::take(&mut current));
+                length = 0;
+            }
+            current.push(letter);
+            length += 1;
+        }
+    }
+    lines.push(current);
+    lines
 }
 
 fn wrapped(indent: &str, text: &str) {
-    let mut current = String::new();
-    for word in text.split_whitespace() {
-        if !current.is_empty() && current.chars().count() + word.chars().count() >= WIDTH {
-            line(&format!("{indent}{current}"));
-            current.clear();
-        }
-        if !current.is_empty() {
-            current.push(' ');
-        }
-        current.push_str(word);
-    }
-    if !current.is_empty() {
-        line(&format!("{indent}{current}"));
+    for part in broken(text, WIDTH - indent.len()) {
+        line(&format!("{indent}{part}"));
     }
 }
 
-/// The only place that prints. Somebody who stopped reading (`| head`) does not stop the story.
+/// Text behind a mark; further lines begin where the text does.
+fn marked(mark: &str, text: &str) {
+    let indent = mark.chars().count();
+    for (number, part) in broken(text, WIDTH - indent).into_iter().enumerate() {
+        line(&if number == 0 { format!("{mark}{part}") } else { format!("{:indent$}{part}", "") });
+    }
+}
+
+/// The only place that prints; two empty lines never follow each other. Somebody who stopped reading (`| head`) does not stop the story.
 fn line(text: &str) {
+    static EMPTY: AtomicBool = AtomicBool::new(false);
+    if EMPTY.swap(text.is_empty(), Ordering::Relaxed) && text.is_empty() {
+        return;
+    }
     let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_between_words_and_nothing_of_it_is_lost() {
+        assert_eq!(broken("Role permits reading at level OWN", 12), ["Role permits", "reading at", "level OWN"]);
+        assert_eq!(broken("contacts/01a20143", 10), ["contacts/0", "1a20143"]);
+        assert_eq!(broken("", 10), [""]);
+        let long = "Straße İstanbul ".repeat(20);
+        assert_eq!(broken(&long, 7).concat().replace(' ', ""), long.replace(' ', ""));
+        assert!(broken(&long, 7).iter().all(|line| line.chars().count() <= 7));
+    }
+
+    #[test]
+    fn a_table_fits_the_line_as_long_as_its_columns_can_be_read() {
+        let cell = |length: usize| "x".repeat(length);
+        assert_eq!(widths(&["one", "two"], &[vec![cell(5), cell(8)]]), [5, 8]);
+        let fitted = widths(&["one", "two", "three"], &[vec![cell(10), cell(200), cell(60)]]);
+        assert_eq!(fitted.iter().sum::<usize>() + INDENT + 2 * GAP, WIDTH);
+        assert_eq!(fitted[0], 10);
+        assert_eq!(widths(&["a", "b"].repeat(6), &[vec![cell(40); 12]]), [NARROWEST; 12]);
+    }
 }
