@@ -12,6 +12,7 @@ mod keys;
 mod numbers;
 mod office;
 mod oracle;
+mod pages;
 mod plans;
 mod rebuild;
 mod scripts;
