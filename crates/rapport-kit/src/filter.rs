@@ -68,6 +68,11 @@ pub enum Kind {
         /// Such as `contacts`.
         collection: &'static str,
     },
+    /// Name of a record of one of several collections, stored as its id.
+    AnyUuid {
+        /// Such as `users` and `teams`.
+        collections: &'static [&'static str],
+    },
     /// `true` or `false`.
     Bool,
     /// A whole number, in a column of any integer type.
@@ -135,6 +140,7 @@ pub(crate) mod tests {
         Field { path: "number", column: Column::Plain("c.number"), kind: Kind::Int, sort: true },
         Field { path: "language", column: Column::Plain("c.language"), kind: Kind::Text, sort: false },
         Field { path: "owner", column: Column::Plain("c.owner_id"), kind: Kind::Uuid { collection: "users" }, sort: false },
+        Field { path: "holder", column: Column::Plain("c.holder_id"), kind: Kind::AnyUuid { collections: &["users", "teams"] }, sort: false },
         Field { path: "shipped", column: Column::Plain("c.shipped"), kind: Kind::Bool, sort: false },
         Field { path: "state", column: Column::Plain("c.state"), kind: Kind::Enum(&[("ACTIVE", 1), ("DISABLED", 2)]), sort: false },
         Field { path: "create_time", column: Column::Plain("c.create_time"), kind: Kind::Time, sort: true },
@@ -195,6 +201,8 @@ pub(crate) mod tests {
             "person.family_name:Çelik",
             "language = a@b.example",
             &format!("owner = {USER}"),
+            &format!("holder = {USER}"),
+            &format!("holder = {}", USER.replace("users", "teams")),
             "shipped = true",
             "state = ACTIVE",
             "create_time > \"2024-05-01T10:00:00+02:00\"",
@@ -210,6 +218,7 @@ pub(crate) mod tests {
         assert!(problem("state = GONE").contains("ACTIVE, DISABLED"));
         assert!(problem("number = many").contains("number"));
         assert!(problem("owner = teams/1").contains("users/"));
+        assert!(problem(&format!("holder = {}", USER.replace("users", "roles"))).contains("users/{uuid} or teams/{uuid}"));
         assert!(problem("create_time > yesterday").contains("RFC 3339"));
         assert!(problem("shipped > true").contains('='));
         assert!(problem("tags != x").contains("NOT tags"));
@@ -219,6 +228,44 @@ pub(crate) mod tests {
         assert!(problem("Celik").contains("bare word"));
         for text in ["language = '*a'", "language = 'a*b'", "language = '*'", "language > 'a*'", "number = '1*'", "language = 'a\0'"] {
             problem(text);
+        }
+    }
+
+    #[test]
+    fn a_day_that_the_calendar_does_not_have_is_named_as_such() {
+        let text = problem("create_time > \"2024-02-30T10:00:00Z\"");
+        assert!(text.contains("create_time") && text.contains("2024-02-30T10:00:00Z") && text.contains("no such day or hour"), "{text}");
+        assert!(!problem("create_time > yesterday").contains("no such day"));
+    }
+
+    #[test]
+    fn a_misspelt_and_or_or_not_is_refused_and_not_searched_for() {
+        let search = Search { paths: &["tags"], by: SearchBy::Prefix(TAGS) };
+        let refused = |text: &str| sql_under(text, Some(search), &FieldRules::none()).expect_err(text);
+        for (text, word, meant) in [
+            ("number = 1 and number = 2", "and", "AND"),
+            ("number = 1 AN number = 2", "AN", "AND"),
+            ("number = 1 ANDD number = 2", "ANDD", "AND"),
+            ("number = 1 NAD number = 2", "NAD", "AND"),
+            ("number = 1 Or number = 2", "Or", "OR"),
+            ("not number = 1", "not", "NOT"),
+            ("number = 1 AND (number = 2 or number = 3)", "or", "OR"),
+            ("Lee or Smith", "or", "OR"),
+        ] {
+            let fault = refused(text);
+            assert_eq!((fault.code(), fault.reason()), (tonic::Code::InvalidArgument, "FILTER_INVALID"), "{text}");
+            assert!(fault.text().contains(&format!(" {word} ")) && fault.text().contains(&format!(" {meant} ")), "{text}: {fault}");
+        }
+        // A word that stands alone, in quotes or among words is what somebody looks for.
+        for text in ["and", "AN", "\"and\" number = 1", "\"AN\" number = 1", "Ann AN", "Smith number = 1", "SMITH number = 1"] {
+            assert!(sql_under(text, Some(search), &FieldRules::none()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_word_is_refused_by_name_where_nothing_can_be_searched() {
+        for (text, word) in [("number = 1 and number = 2", "and"), ("Celik", "Celik"), ("number = 1 Celik", "Celik")] {
+            assert!(problem(text).contains(word), "{text}");
         }
     }
 

@@ -181,7 +181,7 @@ fn sort_key(field: &Field) -> Option<SortKey> {
         Kind::Text | Kind::Folded => KeyKind::Text,
         Kind::Int | Kind::Enum(_) => KeyKind::Int,
         Kind::Time => KeyKind::Time,
-        Kind::Uuid { .. } | Kind::Bool => return None,
+        Kind::Uuid { .. } | Kind::AnyUuid { .. } | Kind::Bool => return None,
     };
     match field.column {
         Column::Plain(column) if field.sort => Some(SortKey { path: field.path, column, kind }),

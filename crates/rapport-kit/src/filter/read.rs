@@ -1,6 +1,7 @@
 //! Reading a filter: from the caller's text to conditions over known fields, every value parsed.
 
 use aip_160::{Arg, Comparable, Comparator, Expression, FilterError, Restriction, parse_filter_with_max_depth};
+use chrono::format::ParseErrorKind;
 use chrono::{DateTime, Utc};
 
 use super::condition::{Condition, Operator, Test, Value};
@@ -11,6 +12,7 @@ use crate::name;
 
 const MAX_DEPTH: usize = 32;
 const MAX_TERMS: usize = 64;
+const OPERATORS: [&str; 3] = ["AND", "OR", "NOT"];
 
 /// The condition that `text` asks for; none if it asks for everything.
 pub(super) fn read(fields: &[Field], search: Option<Search>, text: &str, rules: &FieldRules) -> Result<Option<Condition>, Fault> {
@@ -32,7 +34,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn expression(&mut self, expression: &Expression) -> Result<Condition, Fault> {
         match expression {
-            Expression::And(parts) | Expression::Sequence(parts) => Ok(Condition::All(self.expressions(parts)?)),
+            Expression::Sequence(parts) => {
+                self.require_no_misspelt(parts)?;
+                Ok(Condition::All(self.expressions(parts)?))
+            }
+            Expression::And(parts) => Ok(Condition::All(self.expressions(parts)?)),
             Expression::Or(parts) => Ok(Condition::Any(self.expressions(parts)?)),
             Expression::Not(inner) => Ok(Condition::Not(Box::new(self.expression(inner)?))),
             Expression::Restriction(restriction) => self.restriction(restriction),
@@ -42,6 +48,24 @@ impl Reader<'_> {
 
     fn expressions(&mut self, parts: &[Expression]) -> Result<Vec<Condition>, Fault> {
         parts.iter().map(|part| self.expression(part)).collect()
+    }
+
+    /// Terms without an operator between them are joined by AND, so that a misspelt operator would pass for a word
+    /// to look for.
+    fn require_no_misspelt(&self, parts: &[Expression]) -> Result<(), Fault> {
+        let compares = parts.iter().any(|part| !matches!(part, Expression::Global(_)));
+        for part in parts {
+            let Expression::Global(Comparable::Member(member)) = part else { continue };
+            if !member.is_simple() || member.value.is_quoted() {
+                continue;
+            }
+            let word = member.value.as_str();
+            let Some(meant) = OPERATORS.into_iter().find(|operator| is_meant(word, operator, compares)) else { continue };
+            let problem =
+                format!("{} stands between its terms; write {meant} if that is meant, or put the word in quotes to look for it", shown(word));
+            return Err(self.refuse(problem));
+        }
+        Ok(())
     }
 
     fn restriction(&mut self, restriction: &Restriction) -> Result<Condition, Fault> {
@@ -62,9 +86,10 @@ impl Reader<'_> {
         };
         let test = field.test(*comparator, &value).ok_or_else(|| {
             let values = field.kind.values();
+            let why = if field.kind.is_off_the_calendar(&value) { "there is no such day or hour; " } else { "" };
             self.refuse_field(
                 &field,
-                format!("{path} {comparator} {} does not fit: {path} takes {values}, and {path}:* is true where it is set", shown(&value)),
+                format!("{path} {comparator} {} does not fit: {why}{path} takes {values}, and {path}:* is true where it is set", shown(&value)),
             )
         })?;
         let condition = Condition::Test { column: field.column, test };
@@ -120,6 +145,25 @@ impl Reader<'_> {
     }
 }
 
+/// Whether `word` is the operator in other letters or, beside comparisons, one slip away from it: a letter too few,
+/// too many, wrong or out of place. Words in small letters are taken for words unless they are the operator.
+fn is_meant(word: &str, operator: &str, compares: bool) -> bool {
+    word.eq_ignore_ascii_case(operator) || compares && word.bytes().all(|byte| byte.is_ascii_uppercase()) && is_one_slip(word, operator)
+}
+
+fn is_one_slip(word: &str, operator: &str) -> bool {
+    let (word, operator) = (word.as_bytes(), operator.as_bytes());
+    let same = word.iter().zip(operator).take_while(|(one, other)| one == other).count();
+    let (rest, expected) = (word.get(same..).unwrap_or_default(), operator.get(same..).unwrap_or_default());
+    match (rest, expected) {
+        ([_, rest @ ..], expected) if rest == expected => true,
+        (rest, [_, expected @ ..]) if rest == expected => true,
+        ([_, rest @ ..], [_, expected @ ..]) if rest == expected => true,
+        ([one, other, rest @ ..], [first, second, expected @ ..]) => one == second && other == first && rest == expected,
+        _ => false,
+    }
+}
+
 /// The one value that is written, quoted or not; unquoted ones may hold dots, as addresses do.
 fn literal(arg: &Arg) -> Option<String> {
     match arg {
@@ -143,7 +187,7 @@ impl Field {
         use Comparator::{Equal, GreaterThan, GreaterThanOrEqual, Has, LessThan, LessThanOrEqual, NotEqual};
         match self.kind {
             _ if self.is_multiple() => &[Has, Equal],
-            Kind::Uuid { .. } | Kind::Bool | Kind::Enum(_) => &[Equal, NotEqual, Has],
+            Kind::Uuid { .. } | Kind::AnyUuid { .. } | Kind::Bool | Kind::Enum(_) => &[Equal, NotEqual, Has],
             Kind::Text | Kind::Folded | Kind::Int | Kind::Time => &[Equal, NotEqual, LessThan, LessThanOrEqual, GreaterThan, GreaterThanOrEqual, Has],
         }
     }
@@ -181,6 +225,7 @@ impl Kind {
         match self {
             Self::Text | Self::Folded => self.text(value).map(Value::Text),
             Self::Uuid { collection } => name::split(value).filter(|(of, _)| *of == collection).map(|(_, id)| Value::Uuid(id)),
+            Self::AnyUuid { collections } => name::split(value).filter(|(of, _)| collections.contains(of)).map(|(_, id)| Value::Uuid(id)),
             Self::Bool => value.parse().ok().map(Value::Bool),
             Self::Int => value.parse().ok().map(Value::Int),
             Self::Time => DateTime::parse_from_rfc3339(value).ok().map(|time| Value::Time(time.with_timezone(&Utc))),
@@ -188,11 +233,20 @@ impl Kind {
         }
     }
 
+    /// Whether `value` is a time in form, of a day or hour that does not exist.
+    fn is_off_the_calendar(self, value: &str) -> bool {
+        let problem = DateTime::parse_from_rfc3339(value).err().map(|error| error.kind());
+        matches!(self, Self::Time) && matches!(problem, Some(ParseErrorKind::OutOfRange | ParseErrorKind::Impossible))
+    }
+
     /// What values look like, for a refusal.
     fn values(self) -> String {
         match self {
             Self::Text | Self::Folded => "a text, which may end with one * for the rest when compared by = or :".to_owned(),
             Self::Uuid { collection } => format!("a name such as {collection}/{{uuid}}"),
+            Self::AnyUuid { collections } => {
+                format!("a name such as {}", collections.iter().map(|collection| format!("{collection}/{{uuid}}")).collect::<Vec<_>>().join(" or "))
+            }
             Self::Bool => "true or false".to_owned(),
             Self::Int => "a whole number".to_owned(),
             Self::Time => "an RFC 3339 time in quotes such as \"2024-05-01T10:00:00Z\"".to_owned(),
