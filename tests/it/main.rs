@@ -14,6 +14,7 @@ mod office;
 mod oracle;
 mod pages;
 mod plans;
+mod reasons;
 mod rebuild;
 mod scripts;
 mod sessions;
