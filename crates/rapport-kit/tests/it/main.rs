@@ -2,12 +2,14 @@
 
 mod database;
 mod delivery;
+mod ended;
 mod journal;
 mod line;
 mod outage;
 mod partitions;
 mod policy;
 mod seal;
+mod secrets;
 mod shutdown;
 mod support;
 mod tokens;
