@@ -139,13 +139,14 @@ create index outbox_bulk on kit.outbox (record_id, id) where bulk;
 create table kit.claimed_key (key text primary key);
 grant select, insert on kit.claimed_key to rapport_system;
 
--- Idempotency keys: what a key wrote, so that the answer can be given again.
+-- Idempotency keys: what a key wrote, and what it found as it asked for, so that the answer can be given again.
 create table kit.idempotency (
   tenant_id uuid not null,
   actor text not null,
   key text not null,
   request_hash bytea not null,
   written text[] not null,
+  found text[] not null default '{}',
   xid xid8 not null default pg_current_xact_id(),
   created_at timestamptz not null default now(),
   constraint idempotency_key primary key (tenant_id, actor, key)

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-pub use fields::{Effect, FieldRules, masked};
+pub use fields::{Effect, FieldRules, covers, masked};
 pub use scope::{Action, Scope, Table};
 
 /// Levels at which a permission is held; they add up.

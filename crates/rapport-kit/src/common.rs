@@ -101,7 +101,3 @@ async fn within(conn: &mut Conn, tenant: Uuid, kind: RecordType, id: Uuid, scope
     query.push(")");
     Ok(query.build_query_scalar().fetch_one(conn).await?)
 }
-
-fn timestamp(time: chrono::DateTime<chrono::Utc>) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default() }
-}

@@ -25,6 +25,14 @@ pub struct Actor {
     pub on_behalf_of: Option<String>,
 }
 
+impl Actor {
+    /// Name of the user or service account whose rights apply: for whom a service acts, else who acts.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.on_behalf_of.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// An idempotency key and the hash of the request it came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -174,8 +182,7 @@ impl Ctx {
 
     /// Notes in the access log that the caller reads these records, whose reading is sensitive.
     pub fn log_read(&self, names: &[String]) {
-        let subject = self.actor.on_behalf_of.as_ref().unwrap_or(&self.actor.name);
-        self.call.log.read(self.tenant, subject, self.call.method, names, &self.call.request_id);
+        self.call.log.read(self.tenant, self.actor.subject(), self.call.method, names, &self.call.request_id);
     }
 
     /// The method's own permission; empty where its door asks for none.

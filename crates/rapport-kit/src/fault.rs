@@ -7,6 +7,8 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use prost::Message;
+use rapport_proto::google_rpc;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -44,7 +46,11 @@ impl Fault {
     #[must_use]
     pub fn invalid_fields(violations: Vec<(String, String)>) -> Self {
         let fields = violations.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>().join(", ");
-        let mut fault = Self::new(Code::InvalidArgument, "FIELD_INVALID", format!("Correct these fields and send again: {fields}."));
+        let text = match violations.as_slice() {
+            [(field, problem)] => format!("Correct this field and send again: {field} {problem}."),
+            _ => format!("Correct these fields and send again: {fields}."),
+        };
+        let mut fault = Self::new(Code::InvalidArgument, "FIELD_INVALID", text);
         fault.0.violations = violations;
         fault.with("fields", fields)
     }
@@ -178,6 +184,15 @@ impl Fault {
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {
         self.0.source.as_ref()?.downcast_ref::<sqlx::Error>()?.as_database_error()?.constraint()
+    }
+}
+
+/// A refusal as the result of one entry of a batch.
+impl From<Fault> for google_rpc::Status {
+    fn from(fault: Fault) -> Self {
+        let status = Status::from(fault);
+        // The details of a refusal are this message already, with code and text.
+        Self::decode(status.details()).unwrap_or_default()
     }
 }
 

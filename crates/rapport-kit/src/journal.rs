@@ -14,7 +14,7 @@ use rapport_proto::Event;
 use uuid::Uuid;
 
 pub(crate) use history::snapshot_bytes;
-pub use history::{Change, as_of, before, changes, snapshots};
+pub use history::{Change, as_of, at_version, before, changes, snapshots};
 pub use idempotency::{Earlier, purge as purge_idempotency};
 
 use crate::ctx::Ctx;

@@ -8,6 +8,7 @@ mod access_log;
 pub mod auth;
 pub mod bus;
 pub mod clock;
+pub mod command;
 pub mod common;
 pub mod config;
 pub mod ctx;

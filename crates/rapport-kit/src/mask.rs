@@ -6,7 +6,7 @@
 
 use prost_types::FieldMask;
 
-use crate::access::FieldRules;
+use crate::access::{FieldRules, covers};
 use crate::fault::Fault;
 
 const FIELD: &str = "update_mask";
@@ -63,21 +63,8 @@ impl Mask {
     /// # Errors
     /// PERMISSION_DENIED (FIELD_READ_ONLY) naming the field.
     pub fn require_writable(&self, rules: &FieldRules) -> Result<(), Fault> {
-        for path in &self.paths {
-            rules.require_writable(path)?;
-            // Writing a message as a whole writes the parts that have rules of their own.
-            let parts = rules.iter().map(|(rule, _)| rule).filter(|rule| covers(path, rule));
-            for part in parts {
-                rules.require_writable(part)?;
-            }
-        }
-        Ok(())
+        self.paths.iter().try_for_each(|path| rules.require_writable(path))
     }
-}
-
-/// Whether `path` is `outer` or lies in it.
-fn covers(outer: &str, path: &str) -> bool {
-    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn refusal(unknown: &[&String], known: &[&str]) -> String {

@@ -1,7 +1,10 @@
 //! Resource names: `contacts/{uuid}` and nothing else, parsed at the edge.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
+use crate::command;
 use crate::fault::Fault;
 
 /// The name of a record.
@@ -38,4 +41,24 @@ pub fn split(name: &str) -> Option<(&str, Uuid)> {
 /// INVALID_ARGUMENT (FIELD_INVALID) naming `field`.
 pub fn parse_optional(collection: &str, name: &str, field: &str) -> Result<Option<Uuid>, Fault> {
     if name.is_empty() { Ok(None) } else { parse(collection, name, field).map(Some) }
+}
+
+/// The ids in the `names` of a batch read, each once, in the order of the request.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE).
+pub fn parse_all(collection: &str, names: &[String], max: usize) -> Result<Vec<Uuid>, Fault> {
+    if names.is_empty() {
+        return Err(Fault::invalid("names", "is required"));
+    }
+    command::require_size(names.len(), max)?;
+    let mut seen = HashSet::with_capacity(names.len());
+    let mut ids = Vec::with_capacity(names.len());
+    for (index, text) in names.iter().enumerate() {
+        let id = parse(collection, text, &format!("names[{index}]"))?;
+        if seen.insert(id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
 }

@@ -12,6 +12,7 @@ mod token;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::ctx::Ctx;
 use crate::fault::Fault;
 
 pub use query::Query;
@@ -52,6 +53,23 @@ pub enum KeyValue {
     Int(i64),
     /// A time, in microseconds as PostgreSQL stores it.
     Time(DateTime<Utc>),
+}
+
+/// Ends the page of a list: of `rows`, read one beyond `size`, the last one is taken away, and the token of the next
+/// page is sealed over the place of the last row that stays. Empty at the end of the list.
+///
+/// # Errors
+/// What `place` answers.
+pub fn end<R>(ctx: &Ctx, asked: &Query, rows: &mut Vec<R>, size: i64, place: impl FnOnce(&R) -> Result<Cursor, Fault>) -> Result<String, Fault> {
+    let size = usize::try_from(size).map_err(Fault::internal)?;
+    if rows.len() <= size {
+        return Ok(String::new());
+    }
+    rows.truncate(size);
+    match rows.last() {
+        Some(last) => Ok(ctx.call().sealer.seal(&place(last)?, asked)),
+        None => Ok(String::new()),
+    }
 }
 
 /// The refusal of a page token; `problem` says what is wrong with it.

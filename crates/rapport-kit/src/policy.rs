@@ -39,6 +39,17 @@ pub struct Policy {
     rounds: Arc<watch::Sender<u64>>,
 }
 
+/// What identity says of somebody or something that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there and takes part.
+    Active,
+    /// It is there and takes no part for now.
+    Disabled,
+    /// It is gone.
+    Deleted,
+}
+
 #[derive(Debug, Default)]
 struct Memory {
     tenants: HashMap<Uuid, bool>,
@@ -103,6 +114,23 @@ impl Policy {
             }
         });
         Ok(access)
+    }
+
+    /// What identity says of users, service accounts, teams and business units, by collection and id, in their
+    /// order; none for those that it has never told of. Asks identity before it calls one of them unknown, because
+    /// the news of it may still be on its way.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn standing(&self, tenant: Uuid, names: &[(&str, Uuid)]) -> Result<Vec<Option<Standing>>, Fault> {
+        let mut found = load::standing(&self.db, tenant, names).await?;
+        for _ in 0..CATCH_UP {
+            if found.iter().all(Option::is_some) || !self.catch_up().await {
+                break;
+            }
+            found = load::standing(&self.db, tenant, names).await?;
+        }
+        Ok(found)
     }
 
     /// Whether the session was ended before its time.

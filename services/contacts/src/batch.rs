@@ -1,50 +1,13 @@
-//! What batch methods of both resources share: names of a batch read, and which record each entry of a batch
-//! write is about.
+//! What batch writes of both resources share: which record each entry is about, and what is refused to it.
 
 use std::collections::{HashMap, HashSet};
 
-use prost::Message;
 use rapport_kit::access::Levels;
-use rapport_kit::journal::Earlier;
 use rapport_kit::{Ctx, Db, Fault, name};
 use rapport_proto::common::v1::ExternalId;
-use rapport_proto::google_rpc as rpc;
 use uuid::Uuid;
 
-use crate::{external_id, limits};
-
-/// The ids of a batch read, each once, in the order of the request.
-///
-/// # Errors
-/// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE).
-pub fn ids(collection: &str, names: &[String]) -> Result<Vec<Uuid>, Fault> {
-    if names.is_empty() {
-        return Err(Fault::invalid("names", "is required"));
-    }
-    require_size(names.len(), limits::BATCH_GET)?;
-    let mut seen = HashSet::with_capacity(names.len());
-    let mut ids = Vec::with_capacity(names.len());
-    for (index, text) in names.iter().enumerate() {
-        let id = name::parse(collection, text, &format!("names[{index}]"))?;
-        if seen.insert(id) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
-}
-
-/// Refuses a batch that is too large.
-///
-/// # Errors
-/// INVALID_ARGUMENT (BATCH_TOO_LARGE).
-pub fn require_size(entries: usize, max: usize) -> Result<(), Fault> {
-    if entries <= max {
-        return Ok(());
-    }
-    Err(Fault::argument("BATCH_TOO_LARGE", format!("Send at most {max} entries at once."))
-        .with("max", max.to_string())
-        .with("entries", entries.to_string()))
-}
+use crate::external_id;
 
 /// How an entry of a batch write says which record it is about.
 #[derive(Debug)]
@@ -171,21 +134,4 @@ pub fn require_create(ctx: &Ctx, permission: &'static str) -> Result<(), Fault> 
         );
     }
     Ok(())
-}
-
-/// Ids and versions that the earlier request with the caller's key wrote; none if there was none.
-///
-/// # Errors
-/// INVALID_ARGUMENT (IDEMPOTENCY_KEY_REUSED).
-pub async fn earlier(db: &Db, ctx: &Ctx) -> Result<Option<Vec<(Uuid, i64)>>, Fault> {
-    let earlier = Earlier::find(db, ctx).await?;
-    Ok(earlier.map(|earlier| earlier.written.into_iter().map(|(_, id, version)| (id, version)).collect()))
-}
-
-/// A refusal as the result of an entry.
-#[must_use]
-pub fn status(fault: Fault) -> rpc::Status {
-    let status = tonic::Status::from(fault);
-    // The details of a refusal are this message already, with code and text.
-    rpc::Status::decode(status.details()).unwrap_or_default()
 }

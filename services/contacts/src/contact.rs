@@ -10,6 +10,7 @@
 pub mod convert;
 pub mod list;
 pub mod model;
+pub mod parse;
 pub mod rpc;
 pub mod sql;
 pub mod surroundings;

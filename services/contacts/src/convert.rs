@@ -1,9 +1,9 @@
-//! Proto and model of what both resources have: contact points, addresses, days, times, etags.
+//! Proto and model of what both resources have: contact points, addresses, days, times.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use prost_types::Timestamp;
 use rapport_contacts_api::v1 as pb;
-use rapport_kit::Fault;
+use rapport_kit::{Fault, clock};
 use rapport_proto::google_type::{Date, PostalAddress};
 use rlibphonenumber::Region;
 
@@ -202,15 +202,25 @@ pub fn address_to_proto(address: &Address) -> pb::Address {
 /// A whole day.
 pub fn day(found: &mut Violations, field: &str, sent: Option<Date>) -> Option<NaiveDate> {
     let sent = sent?;
-    let day = u32::try_from(sent.month)
-        .ok()
-        .zip(u32::try_from(sent.day).ok())
-        .filter(|_| (1..=9999).contains(&sent.year))
-        .and_then(|(month, day)| NaiveDate::from_ymd_opt(sent.year, month, day));
+    let day = day_in(sent.year, sent);
     if day.is_none() {
-        found.add(field, "must be a day with year, month and day");
+        found.add(field, no_such_day(sent));
     }
     day
+}
+
+/// The day of `sent` in `year`; none if the calendar has no such day.
+#[must_use]
+pub fn day_in(year: i32, sent: Date) -> Option<NaiveDate> {
+    let month = u32::try_from(sent.month).ok()?;
+    let day = u32::try_from(sent.day).ok()?;
+    NaiveDate::from_ymd_opt(year, month, day).filter(|_| (1..=9999).contains(&year))
+}
+
+/// What is wrong with a date that names no day.
+#[must_use]
+pub fn no_such_day(sent: Date) -> String {
+    format!("must be a day of the calendar with year, month and day; there is no {:04}-{:02}-{:02}", sent.year, sent.month, sent.day)
 }
 
 /// A day as it is shown.
@@ -220,41 +230,15 @@ pub fn day_to_proto(day: NaiveDate) -> Date {
     Date { year: day.year(), month: small(day.month()), day: small(day.day()) }
 }
 
-/// A time as it is shown.
-#[must_use]
-pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default() }
-}
-
-/// A time that was sent; none if there is no such time.
-#[must_use]
-pub fn from_timestamp(sent: Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(sent.seconds, u32::try_from(sent.nanos).ok()?)
-}
-
 /// The time of an `as_of`; none if it is unset.
 ///
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID) if it is no time or lies in the future.
 pub fn as_of(sent: Option<Timestamp>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Fault> {
     let Some(sent) = sent else { return Ok(None) };
-    let time = from_timestamp(sent).ok_or_else(|| Fault::invalid("as_of", "must be a time"))?;
+    let time = clock::time(sent).ok_or_else(|| Fault::invalid("as_of", "must be a time"))?;
     if time > now {
         return Err(Fault::invalid("as_of", "must not lie in the future"));
     }
     Ok(Some(time))
-}
-
-/// Etag of a version.
-#[must_use]
-pub fn etag(version: i64) -> String {
-    version.to_string()
-}
-
-/// Refuses an etag that was sent and is not that of `version`.
-///
-/// # Errors
-/// ABORTED (ETAG_MISMATCH) naming the record.
-pub fn require_etag(sent: &str, version: i64, name: &str) -> Result<(), Fault> {
-    if sent.is_empty() || sent == etag(version) { Ok(()) } else { Err(Fault::etag_mismatch(name)) }
 }

@@ -17,7 +17,6 @@ pub mod number;
 pub mod on;
 pub mod owner;
 pub mod region;
-pub mod replay;
 pub mod tag;
 pub mod update;
 pub mod violations;
@@ -65,8 +64,8 @@ static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
 fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     Box::pin(async move {
-        app.serve(AccountServiceServer::new(Accounts::new(app.db.clone())));
-        app.serve(ContactServiceServer::new(Contacts::new(app.db.clone())));
+        app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone())));
+        app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone())));
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         app.consume(
             Consumers::new("contacts")

@@ -44,5 +44,3 @@ pub const LEVELS: i32 = 32;
 pub const BATCH_GET: usize = 1000;
 /// Entries of one batch write.
 pub const BATCH_UPSERT: usize = 500;
-/// Times that a change is decided again when others change the record meanwhile.
-pub const ATTEMPTS: usize = 3;

@@ -1,12 +1,15 @@
 //! Who is responsible for a record.
 
-use rapport_kit::{Ctx, name};
+use std::collections::HashMap;
+
+use rapport_kit::policy::{Policy, Standing};
+use rapport_kit::{Ctx, Fault, name};
 use uuid::Uuid;
 
 use crate::violations::Violations;
 
 /// A user, a team that the record waits in, or a service account that made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// What the owner is.
     pub kind: Kind,
@@ -15,7 +18,7 @@ pub struct Owner {
 }
 
 /// What an owner is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A person.
     User,
@@ -25,6 +28,8 @@ pub enum Kind {
     ServiceAccount,
 }
 
+/// Collections that an owner can be of.
+pub const COLLECTIONS: &[&str] = &["users", "teams", "serviceAccounts"];
 const KINDS: [(Kind, i16, &str); 3] = [(Kind::User, 1, "users"), (Kind::Team, 2, "teams"), (Kind::ServiceAccount, 3, "serviceAccounts")];
 
 impl Kind {
@@ -46,10 +51,10 @@ impl Kind {
 }
 
 impl Owner {
-    /// The caller, who owns what is created without an owner.
+    /// The caller, who owns what is created without an owner; where a service acts for somebody, that one.
     #[must_use]
     pub fn caller(ctx: &Ctx) -> Self {
-        let is_service_account = name::split(&ctx.actor().name) == Some(("serviceAccounts", ctx.subject()));
+        let is_service_account = name::split(ctx.actor().subject()).is_some_and(|(collection, _)| collection == "serviceAccounts");
         Self { kind: if is_service_account { Kind::ServiceAccount } else { Kind::User }, id: ctx.subject() }
     }
 
@@ -58,24 +63,73 @@ impl Owner {
         if text.is_empty() {
             return otherwise;
         }
-        let owner = name::split(text).and_then(|(collection, id)| {
-            let (kind, _, _) = KINDS.iter().find(|(_, _, known)| *known == collection)?;
-            Some(Self { kind: *kind, id })
-        });
-        owner.unwrap_or_else(|| {
+        Self::named(text).unwrap_or_else(|| {
             found.add(field, "must look like users/{uuid} or teams/{uuid}");
             otherwise
         })
     }
 
+    fn named(text: &str) -> Option<Self> {
+        let (collection, id) = name::split(text)?;
+        let (kind, _, _) = KINDS.iter().find(|(_, _, known)| *known == collection)?;
+        Some(Self { kind: *kind, id })
+    }
+
     /// Such as `users/{uuid}`.
     #[must_use]
     pub fn name(&self) -> String {
-        let collection = match self.kind {
+        name::format(self.collection(), self.id)
+    }
+
+    fn collection(&self) -> &'static str {
+        match self.kind {
             Kind::User => "users",
             Kind::Team => "teams",
             Kind::ServiceAccount => "serviceAccounts",
-        };
-        name::format(collection, self.id)
+        }
+    }
+}
+
+/// Owners that requests name, with what identity says of each.
+#[derive(Debug, Default)]
+pub struct Owners {
+    told: HashMap<Owner, Option<Standing>>,
+}
+
+impl Owners {
+    /// Asks about the owners in `texts`, once about each. The caller and the owner that a record has already need
+    /// not be asked about.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn read<'a>(policy: &Policy, ctx: &Ctx, texts: impl Iterator<Item = &'a str>, stays: Option<Owner>) -> Result<Self, Fault> {
+        let caller = Owner::caller(ctx);
+        let mut owners: Vec<Owner> = texts.filter_map(Owner::named).filter(|owner| *owner != caller && Some(*owner) != stays).collect();
+        owners.sort_unstable_by_key(|owner| (owner.kind.number(), owner.id));
+        owners.dedup();
+        let mut told = HashMap::from([(caller, Some(Standing::Active))]);
+        if owners.is_empty() {
+            return Ok(Self { told });
+        }
+        let names: Vec<(&str, Uuid)> = owners.iter().map(|owner| (owner.collection(), owner.id)).collect();
+        let standing = policy.standing(ctx.tenant(), &names).await?;
+        told.extend(owners.into_iter().zip(standing));
+        Ok(Self { told })
+    }
+
+    /// Refuses an owner who cannot look after a record: only users and teams of the tenant that are enabled can.
+    /// `otherwise` is who owns it if nobody is named, and may be anybody.
+    pub fn require(&self, found: &mut Violations, field: &str, owner: Owner, otherwise: Owner) {
+        if owner == otherwise {
+            return;
+        }
+        match (owner.kind, self.told.get(&owner).copied().flatten()) {
+            (Kind::ServiceAccount, _) => found.add(field, "must be a user or a team"),
+            (_, Some(Standing::Active)) => {}
+            (_, Some(Standing::Disabled)) => {
+                found.add(field, format!("is disabled: {}; name a user or team that can look after the record", owner.name()))
+            }
+            (_, Some(Standing::Deleted) | None) => found.add(field, format!("must be a user or team of this tenant; there is no {}", owner.name())),
+        }
     }
 }

@@ -21,7 +21,7 @@ pub fn paths(
     if is_explicit {
         mask.require_writable(rules)?;
     }
-    Ok(mask.paths().iter().copied().filter(|path| is_writable(rules, path)).collect())
+    Ok(mask.paths().iter().copied().filter(|path| rules.concerning(path).next().is_none()).collect())
 }
 
 /// Refuses a new record with fields that the caller may not write.
@@ -30,11 +30,6 @@ pub fn paths(
 /// PERMISSION_DENIED (FIELD_READ_ONLY) naming the field.
 pub fn require_writable(populated: impl Fn(&str) -> bool, known: &'static [&'static str], rules: &FieldRules) -> Result<(), Fault> {
     Mask::parse(None, populated, known)?.require_writable(rules)
-}
-
-fn is_writable(rules: &FieldRules, path: &str) -> bool {
-    let is_inside = |rule: &str| rule.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    rules.effect(path).is_none() && !rules.iter().any(|(rule, _)| is_inside(rule))
 }
 
 #[cfg(test)]

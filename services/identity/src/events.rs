@@ -155,7 +155,7 @@ pub(crate) fn sessions_ended(ctx: &Ctx, user: &User, ended: &[Uuid], kept: Optio
     let record = Record { collection: "users", id: user.id, version: user.version };
     let event = pb::SessionsRevoked {
         user: user.name(),
-        revoke_time: Some(crate::parse::timestamp(ctx.now())),
+        revoke_time: Some(clock::timestamp(ctx.now())),
         kept_session: kept.map(|id| name::format("sessions", id)).unwrap_or_default(),
     };
     let mut entries = vec![entry(ctx, record, &event, vec![user.id])?.after(2)];
@@ -174,7 +174,7 @@ pub(crate) fn session_ended(ctx: &Ctx, session: Uuid, user: Uuid) -> Result<Vec<
 
 /// Tokens of this session, or given for this key, are refused from now on.
 fn ended_credential(ctx: &Ctx, id: Uuid, now: DateTime<Utc>) -> Result<Entry, Fault> {
-    let forget_time = Some(crate::parse::timestamp(now + TimeDelta::hours(1)));
+    let forget_time = Some(clock::timestamp(now + TimeDelta::hours(1)));
     let state = State::RevokedSession(common::PolicyRevokedSession { forget_time });
     let record = Record { collection: "sessions", id, version: 1 };
     Ok(entry(ctx, record, &change(ctx, name::format("sessions", id), 1, Some(state)), Vec::new())?.after(1))

@@ -15,7 +15,6 @@ mod list;
 mod parse;
 mod password;
 mod policy_feed;
-mod replay;
 mod role;
 mod secret;
 mod security_policy;

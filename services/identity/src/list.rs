@@ -58,14 +58,7 @@ where
     sql.push(" limit ").push_bind(size + 1);
     let mut conn = db.for_tenant(ctx).await?;
     let mut rows = sql.build().fetch_all(&mut conn).await?;
-    let size = usize::try_from(size).map_err(Fault::internal)?;
-    let mut next = String::new();
-    if rows.len() > size {
-        rows.truncate(size);
-        if let Some(last) = rows.last() {
-            next = ctx.call().sealer.seal(&order.cursor(last, last.try_get("id")?)?, &query);
-        }
-    }
+    let next = page::end(ctx, &query, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
     let records = rows.iter().map(R::from_row).collect::<Result<Vec<R>, sqlx::Error>>()?;
     Ok((records, next))
 }

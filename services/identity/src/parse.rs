@@ -1,6 +1,5 @@
 //! Reading requests: every value that is wrong is named, all of them at once.
 
-use chrono::{DateTime, TimeZone, Utc};
 use isolang::Language;
 use rapport_kit::{Fault, name};
 use uuid::Uuid;
@@ -85,18 +84,6 @@ impl Problems {
 /// The message that a request must carry.
 pub(crate) fn required<M>(message: Option<M>, field: &str) -> Result<M, Fault> {
     message.ok_or_else(|| Fault::invalid(field, "must be given"))
-}
-
-/// A time as protobuf writes it.
-pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
-    let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
-    prost_types::Timestamp { seconds: time.timestamp(), nanos }
-}
-
-/// The time that protobuf wrote, in whole microseconds.
-pub(crate) fn time(timestamp: prost_types::Timestamp) -> Option<DateTime<Utc>> {
-    let nanos = u32::try_from(timestamp.nanos).ok()?;
-    Utc.timestamp_opt(timestamp.seconds, nanos / 1000 * 1000).single()
 }
 
 fn is_email(text: &str) -> bool {

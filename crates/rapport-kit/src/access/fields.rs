@@ -43,6 +43,11 @@ impl FieldRules {
         self.rules.iter().map(|(path, effect)| (path.as_str(), *effect))
     }
 
+    /// Rules that concern `path`: on it, on a message around it or on a part of it.
+    pub fn concerning(&self, path: &str) -> impl Iterator<Item = (&str, Effect)> {
+        self.iter().filter(move |(rule, _)| covers(rule, path) || covers(path, rule))
+    }
+
     /// Effect on `path`, given directly or by a rule on a message around it.
     #[must_use]
     pub fn effect(&self, path: &str) -> Option<Effect> {
@@ -54,27 +59,27 @@ impl FieldRules {
     /// # Errors
     /// PERMISSION_DENIED (FIELD_HIDDEN) naming the field.
     pub fn require_readable(&self, path: &str) -> Result<(), Fault> {
-        let overlaps = self.rules.iter().any(|(rule, effect)| *effect > Effect::ReadOnly && (covers(rule, path) || covers(path, rule)));
-        if overlaps {
+        if self.concerning(path).any(|(_, effect)| effect > Effect::ReadOnly) {
             return Err(Fault::denied("FIELD_HIDDEN", format!("Leave out {path}: your roles do not show it.")).with("field", path));
         }
         Ok(())
     }
 
-    /// Refuses a change of a field that the caller may not change.
+    /// Refuses a change of a field that the caller may not change as a whole, because of itself or of a part.
     ///
     /// # Errors
-    /// PERMISSION_DENIED (FIELD_READ_ONLY) naming the field.
+    /// PERMISSION_DENIED (FIELD_READ_ONLY) naming the field or its part.
     pub fn require_writable(&self, path: &str) -> Result<(), Fault> {
-        if self.effect(path).is_some() {
-            return Err(Fault::denied("FIELD_READ_ONLY", format!("Leave {path} as it is: your roles do not let you change it.")).with("field", path));
-        }
-        Ok(())
+        let Some((rule, _)) = self.concerning(path).next() else { return Ok(()) };
+        let field = if covers(rule, path) { path } else { rule };
+        Err(Fault::denied("FIELD_READ_ONLY", format!("Leave {field} as it is: your roles do not let you change it.")).with("field", field))
     }
 }
 
-fn covers(rule: &str, path: &str) -> bool {
-    path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// Whether the field at `path` is the one at `outer` or lies in it.
+#[must_use]
+pub fn covers(outer: &str, path: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// What a masked text shows: its first letter.

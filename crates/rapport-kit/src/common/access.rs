@@ -1,5 +1,6 @@
 //! Shares of single records.
 
+use prost::Message;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::access_service_server::AccessService;
 use sqlx::AssertSqlSafe;
@@ -7,15 +8,19 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{Common, RecordType, within};
+use crate::command::{self, Done, Settled};
 use crate::ctx::Ctx;
 use crate::db::Tx;
 use crate::fault::Fault;
 use crate::journal::{self, Earlier, Record};
-use crate::name;
 use crate::page::{self, Cursor, KeyValue, Query};
+use crate::policy::Standing;
+use crate::{clock, name};
 
 /// Shares of one record at most.
 const SHARES: i64 = 200;
+/// Place of a share's fact among the facts of its version, behind the record's own.
+const ORDINAL: i16 = 1;
 /// Longest role text.
 const ROLE: usize = 100;
 
@@ -32,31 +37,28 @@ impl AccessService for Common {
         if request.role.chars().count() > ROLE {
             return Err(Fault::invalid("role", format!("may have at most {ROLE} characters")).into());
         }
-        let (subject_kind, subject) = self.subject(&ctx, &request.subject).await?;
-        let (kind, id) = self.readable(&ctx, &request.name).await?;
+        let (subject_kind, subject) = subject_name(&request.subject)?;
+        let (kind, id) = self.find(&request.name)?;
         let wanted = Wanted { subject_kind, subject, can_write, role: &request.role };
-        match self.give(&ctx, &request.name, kind, id, wanted).await {
-            Ok(share) => Ok(Response::new(share)),
-            // The key may have been used, at this very moment too: then the answer is what it left.
-            Err(refusal) => match Earlier::find(&self.db, &ctx).await? {
-                Some(_) => Ok(Response::new(self.share(&ctx, &request.name, id, subject).await?)),
-                None => Err(refusal.into()),
-            },
+        let outcome = self.give(&ctx, &request.name, kind, id, wanted).await.map(Done::Written);
+        match command::settle(&self.db, &ctx, outcome).await? {
+            Settled::Now(share) => Ok(Response::new(share)),
+            Settled::Earlier(earlier) => {
+                self.readable(&ctx, &request.name).await?;
+                Ok(Response::new(self.share_given(&ctx, &earlier).await?))
+            }
         }
     }
 
     async fn unshare_record(&self, request: Request<pb::UnshareRecordRequest>) -> Result<Response<()>, Status> {
         let ctx = Ctx::of(&request)?;
         let request = request.into_inner();
-        let (subject_kind, subject) = subject_name(&request.subject)?;
-        let (kind, id) = self.readable(&ctx, &request.name).await?;
-        match self.take_back(&ctx, &request, kind, id, (subject_kind, subject)).await {
-            Ok(()) => Ok(Response::new(())),
-            Err(refusal) => match Earlier::find(&self.db, &ctx).await? {
-                Some(_) => Ok(Response::new(())),
-                None => Err(refusal.into()),
-            },
-        }
+        let subject = subject_name(&request.subject)?;
+        let (kind, id) = self.find(&request.name)?;
+        let outcome = self.take_back(&ctx, &request, kind, id, subject).await;
+        // Whoever gave up a share of their own may not see the record any more; there is nothing to show of it.
+        command::settle(&self.db, &ctx, outcome).await?;
+        Ok(Response::new(()))
     }
 
     async fn list_shares(&self, request: Request<pb::ListSharesRequest>) -> Result<Response<pb::ListSharesResponse>, Status> {
@@ -68,12 +70,11 @@ impl AccessService for Common {
         let (_, id) = self.readable(&ctx, &request.name).await?;
         let mut tx = self.db.begin(&ctx).await?;
         let mut found = shares(&mut tx, &ctx, &request.name, id, None, cursor.map(|cursor| cursor.id), size + 1).await?;
-        let shown = usize::try_from(size).map_err(Fault::internal)?;
-        let more = found.len() > shown;
-        found.truncate(shown);
-        let last = found.last().filter(|_| more).and_then(|share| name::split(&share.subject));
-        let token = last.map(|(_, subject)| ctx.call().sealer.seal(&Cursor { keys: vec![KeyValue::Int(0)], id: subject }, &query));
-        Ok(Response::new(pb::ListSharesResponse { shares: found, next_page_token: token.unwrap_or_default() }))
+        let next_page_token = page::end(&ctx, &query, &mut found, size, |share| {
+            let (_, subject) = name::split(&share.subject).ok_or_else(|| Fault::internal("a stored share names no subject"))?;
+            Ok(Cursor { keys: vec![KeyValue::Int(0)], id: subject })
+        })?;
+        Ok(Response::new(pb::ListSharesResponse { shares: found, next_page_token }))
     }
 
     async fn explain_access(&self, request: Request<pb::ExplainAccessRequest>) -> Result<Response<pb::ExplainAccessResponse>, Status> {
@@ -106,7 +107,9 @@ struct Wanted<'a> {
 impl Common {
     /// Stores a share and tells of it, in one transaction.
     async fn give(&self, ctx: &Ctx, record_name: &str, kind: RecordType, id: Uuid, wanted: Wanted<'_>) -> Result<pb::Share, Fault> {
+        self.readable(ctx, record_name).await?;
         self.require_update(ctx, kind, id).await?;
+        self.require_known(ctx, wanted.subject_kind, wanted.subject).await?;
         let mut tx = self.db.begin(ctx).await?;
         let version = next_version(&mut tx, ctx, kind, id).await?;
         let stored = sqlx::query(
@@ -144,7 +147,8 @@ impl Common {
         kind: RecordType,
         id: Uuid,
         (subject_kind, subject): (&str, Uuid),
-    ) -> Result<(), Fault> {
+    ) -> Result<Done<()>, Fault> {
+        self.readable(ctx, &request.name).await?;
         if subject != ctx.subject() {
             self.require_update(ctx, kind, id).await?;
         }
@@ -156,27 +160,23 @@ impl Common {
             .bind(subject_kind)
             .execute(tx.conn())
             .await?;
-        if gone.rows_affected() > 0 {
-            let version = next_version(&mut tx, ctx, kind, id).await?;
-            let event = pb::RecordUnshared { record: request.name.clone(), subject: request.subject.clone() };
-            record(&mut tx, ctx, Record { collection: kind.collection, id, version }, &event).await?;
+        if gone.rows_affected() == 0 {
+            // The answer shows nothing of the record, so that its version does not matter.
+            return Ok(Done::Unchanged((), Record { collection: kind.collection, id, version: 0 }));
         }
-        tx.commit().await
+        let version = next_version(&mut tx, ctx, kind, id).await?;
+        let event = pb::RecordUnshared { record: request.name.clone(), subject: request.subject.clone() };
+        record(&mut tx, ctx, Record { collection: kind.collection, id, version }, &event).await?;
+        tx.commit().await?;
+        Ok(Done::Written(()))
     }
 
-    /// Kind and id of a subject that exists in the policy copy.
-    async fn subject(&self, ctx: &Ctx, text: &str) -> Result<(&'static str, Uuid), Fault> {
-        let (kind, id) = subject_name(text)?;
-        let query = match kind {
-            "teams" => "select exists (select from kit.policy_team where tenant_id = $1 and id = $2 and not deleted)",
-            "businessUnits" => "select exists (select from kit.policy_unit where tenant_id = $1 and id = $2 and not deleted)",
-            // Ids of users and service accounts stand in one table; the name must say which of them it is.
-            "users" => "select exists (select from kit.policy_subject where tenant_id = $1 and id = $2 and kind = 'users' and not deleted)",
-            _ => "select exists (select from kit.policy_subject where tenant_id = $1 and id = $2 and kind = 'serviceAccounts' and not deleted)",
-        };
-        let mut conn = self.db.for_tenant(ctx).await?;
-        let exists: bool = sqlx::query_scalar(query).bind(ctx.tenant()).bind(id).fetch_one(&mut conn).await?;
-        if exists { Ok((kind, id)) } else { Err(Fault::invalid("subject", "does not exist")) }
+    /// Refuses a subject that identity has not told of, or has told the end of.
+    async fn require_known(&self, ctx: &Ctx, kind: &str, subject: Uuid) -> Result<(), Fault> {
+        match self.policy.standing(ctx.tenant(), &[(kind, subject)]).await?.pop().flatten() {
+            Some(Standing::Active | Standing::Disabled) => Ok(()),
+            Some(Standing::Deleted) | None => Err(Fault::invalid("subject", "does not exist")),
+        }
     }
 
     /// Id of a user or service account, which may be unknown here but is not the other of the two.
@@ -200,10 +200,14 @@ impl Common {
         Err(Fault::denied("SHARE_NOT_ALLOWED", "Ask the record's owner: only who may change a record decides about its shares."))
     }
 
-    async fn share(&self, ctx: &Ctx, record: &str, id: Uuid, subject: Uuid) -> Result<pb::Share, Fault> {
-        let mut tx = self.db.begin(ctx).await?;
-        let gone = || Fault::precondition("ANSWER_EXPIRED", "The request was carried out before, but the share has been taken back since.");
-        shares(&mut tx, ctx, record, id, Some(subject), None, 1).await?.pop().ok_or_else(gone)
+    /// The share as the earlier request gave it, whatever has become of it since.
+    async fn share_given(&self, ctx: &Ctx, earlier: &Earlier) -> Result<pb::Share, Fault> {
+        let (id, version) = earlier.record()?;
+        let facts = journal::changes(&self.db, ctx, id, Some((version, ORDINAL + 1)), 1).await?;
+        let message = facts.first().filter(|fact| fact.version == version).and_then(|fact| fact.message.as_deref());
+        let expired = || Fault::precondition("ANSWER_EXPIRED", "The request was carried out before, but what it wrote has been erased since.");
+        let event = pb::RecordShared::decode(message.ok_or_else(expired)?).map_err(Fault::internal)?;
+        event.share.ok_or_else(expired)
     }
 }
 
@@ -223,7 +227,7 @@ async fn next_version(tx: &mut Tx, ctx: &Ctx, kind: RecordType, id: Uuid) -> Res
 /// The fact stands behind the place of the record's own fact, since it carries no snapshot.
 async fn record<E: rapport_proto::Event>(tx: &mut Tx, ctx: &Ctx, record: Record, event: &E) -> Result<(), Fault> {
     let mut entry = journal::entry(ctx, record, event, Vec::new())?;
-    entry.ordinal = 1;
+    entry.ordinal = ORDINAL;
     sqlx::query("select kit.record($1)").bind(entry).execute(tx.conn()).await?;
     Ok(())
 }
@@ -265,7 +269,7 @@ async fn shares(
         access_level: if row.can_write { pb::AccessLevel::Write } else { pb::AccessLevel::Read }.into(),
         role: row.role,
         creator: row.created_by,
-        create_time: Some(super::timestamp(row.created_at)),
+        create_time: Some(clock::timestamp(row.created_at)),
     };
     Ok(rows.into_iter().map(share).collect())
 }

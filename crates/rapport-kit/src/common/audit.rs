@@ -9,8 +9,9 @@ use serde_json::Value;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Common, RecordType, timestamp};
-use crate::access::{Effect, FieldRules, masked};
+use super::{Common, RecordType};
+use crate::access::{Effect, FieldRules, covers, masked};
+use crate::clock;
 use crate::ctx::Ctx;
 use crate::fault::Fault;
 use crate::journal;
@@ -34,7 +35,7 @@ impl AuditService for Common {
         ctx.log_read(std::slice::from_ref(&request.name));
         let before = cursor.map(|cursor| before(&cursor)).transpose()?;
         // One more, to know whether there is a next page.
-        let rows = journal::changes(&self.db, &ctx, id, before, size + 1).await?;
+        let mut rows = journal::changes(&self.db, &ctx, id, before, size + 1).await?;
         let shown = usize::try_from(size).map_err(Fault::internal)?.min(rows.len());
         let mut changes = Vec::with_capacity(shown);
         for (position, row) in rows.iter().take(shown).enumerate() {
@@ -45,12 +46,10 @@ impl AuditService for Common {
             }
             changes.push(self.change(kind, row, earlier.as_ref(), ctx.fields(kind.resource))?);
         }
-        let last = rows.get(shown.saturating_sub(1)).filter(|_| rows.len() > shown);
-        let next_page_token = last.map(|row| {
-            let keys = vec![KeyValue::Int(row.version), KeyValue::Int(i64::from(row.ordinal))];
-            ctx.call().sealer.seal(&Cursor { keys, id }, &query)
-        });
-        Ok(Response::new(pb::ListChangesResponse { changes, next_page_token: next_page_token.unwrap_or_default() }))
+        let next_page_token = page::end(&ctx, &query, &mut rows, size, |row| {
+            Ok(Cursor { keys: vec![KeyValue::Int(row.version), KeyValue::Int(i64::from(row.ordinal))], id })
+        })?;
+        Ok(Response::new(pb::ListChangesResponse { changes, next_page_token }))
     }
 
     async fn verify_seal(&self, request: Request<pb::VerifySealRequest>) -> Result<Response<pb::VerifySealResponse>, Status> {
@@ -97,7 +96,7 @@ impl Common {
             request_id: row.request_id.clone(),
             trace_id: row.trace_id.clone().unwrap_or_default(),
             job_id: row.job_id.map(|job| job.to_string()).unwrap_or_default(),
-            record_time: Some(timestamp(row.recorded_at)),
+            record_time: Some(clock::timestamp(row.recorded_at)),
             field_changes: field_changes.filter_map(|path| told(path, before.get(path), after.get(path), rules)).collect(),
             emptied: row.message.is_none(),
         })
@@ -139,7 +138,7 @@ fn told(path: &str, before: Option<&Value>, after: Option<&Value>, rules: &Field
         (Some(value), _) => value.to_string(),
     };
     // A rule on a part of a list hides the list: its parts cannot be told apart here.
-    let inside = rules.iter().any(|(rule, effect)| effect > Effect::ReadOnly && rule.starts_with(&format!("{path}.")));
+    let inside = rules.iter().any(|(rule, effect)| effect > Effect::ReadOnly && rule != path && covers(path, rule));
     let hidden = inside || rules.effect(path) == Some(Effect::Hidden);
     (!hidden).then(|| pb::FieldChange { path: path.to_owned(), before: text(before), after: text(after) })
 }

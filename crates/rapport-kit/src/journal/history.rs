@@ -102,26 +102,38 @@ pub async fn as_of<S: Message + Default>(db: &Db, ctx: &Ctx, record: Uuid, time:
     Ok(snapshot(&message)?.map(|snapshot| (version, snapshot)))
 }
 
-/// The snapshots of (id, version) pairs, in their order: the answer of a repeated request.
+/// The snapshots of (id, version) pairs, in their order: the answer of a repeated request. A version that a share
+/// made has none of its own and shows the one before it.
 ///
 /// # Errors
 /// What the database answers; FAILED_PRECONDITION (ANSWER_EXPIRED) if one of them was erased since.
-pub async fn snapshots<S: Message + Default>(db: &Db, ctx: &Ctx, written: &[(Uuid, i64)]) -> Result<Vec<S>, Fault> {
+pub async fn snapshots<S: Message + Default>(db: &Db, ctx: &Ctx, pairs: &[(Uuid, i64)]) -> Result<Vec<S>, Fault> {
     let mut conn = db.for_tenant(ctx).await?;
-    let mut answers = Vec::with_capacity(written.len());
-    for (id, version) in written {
-        let message: Option<Option<Vec<u8>>> =
-            sqlx::query_scalar("select message from kit.journal where tenant_id = $1 and record_id = $2 and version = $3 and ordinal = 0")
-                .bind(ctx.tenant())
-                .bind(id)
-                .bind(version)
-                .fetch_optional(&mut conn)
-                .await?;
+    let mut answers = Vec::with_capacity(pairs.len());
+    for (id, version) in pairs {
+        let message: Option<Option<Vec<u8>>> = sqlx::query_scalar(
+            "select message from kit.journal where tenant_id = $1 and record_id = $2 and version <= $3 and ordinal = 0
+             order by version desc limit 1",
+        )
+        .bind(ctx.tenant())
+        .bind(id)
+        .bind(version)
+        .fetch_optional(&mut conn)
+        .await?;
         let expired = || Fault::precondition("ANSWER_EXPIRED", "The request was carried out before, but what it wrote has been erased since.");
         let message = message.flatten().ok_or_else(expired)?;
         answers.push(snapshot(&message)?.ok_or_else(expired)?);
     }
     Ok(answers)
+}
+
+/// The snapshot of one record at a version.
+///
+/// # Errors
+/// As [`snapshots`].
+pub async fn at_version<S: Message + Default>(db: &Db, ctx: &Ctx, id: Uuid, version: i64) -> Result<S, Fault> {
+    let snapshot = snapshots(db, ctx, &[(id, version)]).await?.pop();
+    snapshot.ok_or_else(|| Fault::internal("a snapshot was asked for and not answered"))
 }
 
 /// The snapshot inside an event message.

@@ -2,51 +2,81 @@
 //!
 //! No look-up before the write: the write itself inserts the key and fails if it was used. With a key
 //! present, every refusal after parsing looks the key up before it is given, because the first request may
-//! have changed what the second is refused for.
+//! have changed what the second is refused for. A request that finds everything as it asks for uses its key
+//! up too.
 
 use uuid::Uuid;
 
+use super::Record;
 use crate::ctx::Ctx;
-use crate::db::{Db, SystemDb};
+use crate::db::{Conn, Db, SystemDb};
 use crate::fault::Fault;
 
-/// What an earlier request with the same key wrote.
+/// What an earlier request with the same key left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earlier {
     /// Records in the order they were written: collection, id, version.
     pub written: Vec<(String, Uuid, i64)>,
+    /// Records that were as the request asks for: the same.
+    pub found: Vec<(String, Uuid, i64)>,
 }
 
 impl Earlier {
-    /// What the caller's key wrote before, if it was used.
+    /// What the caller's key left before, if it was used.
     ///
     /// # Errors
     /// INVALID_ARGUMENT (IDEMPOTENCY_KEY_REUSED) if the key came with another request.
     pub async fn find(db: &Db, ctx: &Ctx) -> Result<Option<Self>, Fault> {
         let Some(key) = ctx.key() else { return Ok(None) };
         let mut conn = db.for_tenant(ctx).await?;
-        let row: Option<(Vec<u8>, Vec<String>)> =
-            sqlx::query_as("select request_hash, written from kit.idempotency where tenant_id = $1 and actor = $2 and key = $3")
+        let row: Option<(Vec<u8>, Vec<String>, Vec<String>)> =
+            sqlx::query_as("select request_hash, written, found from kit.idempotency where tenant_id = $1 and actor = $2 and key = $3")
                 .bind(ctx.tenant())
                 .bind(&ctx.actor().name)
                 .bind(&key.key)
                 .fetch_optional(&mut conn)
                 .await?;
-        let Some((hash, written)) = row else { return Ok(None) };
+        let Some((hash, written, found)) = row else { return Ok(None) };
         if hash != key.hash {
             return Err(Fault::argument("IDEMPOTENCY_KEY_REUSED", "Use a new idempotency key: this one came with another request before.")
                 .with("key", &key.key));
         }
-        let written = written.iter().map(|text| parse(text)).collect::<Option<Vec<_>>>();
-        written.map(|written| Some(Self { written })).ok_or_else(|| Fault::internal("an idempotency row cannot be read"))
+        let parsed = |texts: Vec<String>| texts.iter().map(|text| parse(text)).collect::<Option<Vec<_>>>();
+        match (parsed(written), parsed(found)) {
+            (Some(written), Some(found)) => Ok(Some(Self { written, found })),
+            _ => Err(Fault::internal("an idempotency row cannot be read")),
+        }
     }
 
-    /// The one record that a command on one record wrote.
+    /// Uses the caller's key up for records that are as the request asks for, beside what it wrote in the same
+    /// transaction; false if the key was used before.
     ///
     /// # Errors
-    /// INTERNAL if it wrote none.
+    /// What the database answers.
+    pub async fn keep(conn: &mut Conn, ctx: &Ctx, found: &[Record]) -> Result<bool, Fault> {
+        let Some(key) = ctx.key() else { return Ok(true) };
+        let found: Vec<String> = found.iter().map(|record| format!("{}/{}@{}", record.collection, record.id, record.version)).collect();
+        let done = sqlx::query(
+            "insert into kit.idempotency as kept (tenant_id, actor, key, request_hash, written, found) values ($1, $2, $3, $4, '{}', $5)
+             on conflict on constraint idempotency_key do update set found = excluded.found where kept.xid = pg_current_xact_id()",
+        )
+        .bind(ctx.tenant())
+        .bind(&ctx.actor().name)
+        .bind(&key.key)
+        .bind(&key.hash)
+        .bind(found)
+        .execute(conn)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Id and version of the one record that a command on one record wrote, or found as it should be.
+    ///
+    /// # Errors
+    /// INTERNAL if there is none.
     pub fn record(&self) -> Result<(Uuid, i64), Fault> {
-        self.written.first().map(|(_, id, version)| (*id, *version)).ok_or_else(|| Fault::internal("an idempotency row names no record"))
+        let first = self.written.first().or(self.found.first());
+        first.map(|(_, id, version)| (*id, *version)).ok_or_else(|| Fault::internal("an idempotency row names no record"))
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::Standing;
 use crate::access::{Access, Effect, Levels, Role};
 use crate::db::Db;
 use crate::fault::Fault;
@@ -69,6 +70,32 @@ pub(super) async fn access(db: &Db, tenant: Uuid, subject: Uuid) -> Result<Optio
         (role(row), levels)
     });
     Ok(Some(Access::new(subject, unit, groups, roles.collect())))
+}
+
+pub(super) async fn standing(db: &Db, tenant: Uuid, names: &[(&str, Uuid)]) -> Result<Vec<Option<Standing>>, Fault> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (collections, ids): (Vec<&str>, Vec<Uuid>) = names.iter().copied().unzip();
+    let mut conn = db.tenant(tenant).await?;
+    let rows: Vec<(Option<bool>, Option<bool>)> = sqlx::query_as(
+        "select coalesce(s.deleted, t.deleted, u.deleted), s.active from unnest($2::text[], $3::uuid[]) with ordinality n(kind, id, place)
+           left join kit.policy_subject s on s.tenant_id = $1 and s.id = n.id and s.kind = n.kind
+           left join kit.policy_team t on t.tenant_id = $1 and t.id = n.id and n.kind = 'teams'
+           left join kit.policy_unit u on u.tenant_id = $1 and u.id = n.id and n.kind = 'businessUnits'
+         order by n.place",
+    )
+    .bind(tenant)
+    .bind(collections)
+    .bind(ids)
+    .fetch_all(&mut conn)
+    .await?;
+    let told = |(deleted, active): (Option<bool>, Option<bool>)| match (deleted?, active) {
+        (true, _) => Some(Standing::Deleted),
+        (false, Some(false)) => Some(Standing::Disabled),
+        (false, _) => Some(Standing::Active),
+    };
+    Ok(rows.into_iter().map(told).collect())
 }
 
 fn level(mut levels: Levels, name: &str) -> Levels {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, Utc};
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::FieldRules;
-use rapport_kit::{Fault, name};
+use rapport_kit::{Fault, clock, command, name};
 use rapport_proto::google_type as google;
 use rlibphonenumber::Region;
 
@@ -146,10 +146,10 @@ pub fn to_proto(account: &Account) -> pb::Account {
         owner: details.owner.name(),
         external_ids: external_id::to_proto(&details.external_ids),
         tags: details.tags.clone(),
-        etag: convert::etag(account.version),
-        create_time: Some(convert::timestamp(account.created_at)),
-        update_time: Some(convert::timestamp(account.updated_at)),
-        delete_time: account.deleted_at.map(convert::timestamp),
+        etag: command::etag(account.version),
+        create_time: Some(clock::timestamp(account.created_at)),
+        update_time: Some(clock::timestamp(account.updated_at)),
+        delete_time: account.deleted_at.map(clock::timestamp),
     }
 }
 
@@ -232,7 +232,6 @@ pub fn hide(account: &mut pb::Account, rules: &FieldRules) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rapport_kit::clock;
     use uuid::Uuid;
 
     use super::*;

@@ -3,9 +3,10 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::filter::{self, Column, Field, Kind, Search, SearchBy};
 use rapport_kit::{Ctx, Db, Fault, page};
-use sqlx::QueryBuilder;
+use sqlx::{QueryBuilder, Row as _};
 
 use super::{RESOURCE, convert, sql};
+use crate::owner;
 
 /// What lists can be filtered by.
 pub const FIELDS: &[Field] = &[
@@ -17,7 +18,7 @@ pub const FIELDS: &[Field] = &[
     Field { path: "parent", column: Column::Plain("c.parent_id"), kind: Kind::Uuid { collection: "accounts" }, sort: false },
     Field { path: "sector", column: Column::Plain("c.sector"), kind: Kind::Text, sort: false },
     Field { path: "contact_points.normalized", column: POINTS, kind: Kind::Folded, sort: false },
-    Field { path: "owner", column: Column::Plain("c.owner_id"), kind: Kind::Uuid { collection: "users" }, sort: false },
+    Field { path: "owner", column: Column::Plain("c.owner_id"), kind: Kind::AnyUuid { collections: owner::COLLECTIONS }, sort: false },
     Field { path: "tags", column: TAGS, kind: Kind::Text, sort: false },
     Field { path: "external_ids.system", column: SYSTEMS, kind: Kind::Text, sort: false },
     Field { path: "create_time", column: Column::Plain("c.created_at"), kind: Kind::Time, sort: true },
@@ -75,16 +76,12 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
     order.push_order_by(&mut query, "c.id");
     // One more than asked for says whether there is a next page.
     query.push(" limit ").push_bind(size + 1);
-    let rows = query.build().fetch_all(&mut db.for_tenant(ctx).await?).await?;
+    let mut rows = query.build().fetch_all(&mut db.for_tenant(ctx).await?).await?;
 
-    let size = usize::try_from(size).map_err(Fault::internal)?;
-    let mut accounts = Vec::with_capacity(rows.len().min(size));
-    let mut next_page_token = String::new();
-    for (index, row) in rows.iter().take(size).enumerate() {
+    let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
+    let mut accounts = Vec::with_capacity(rows.len());
+    for row in &rows {
         let account = sql::read(row)?;
-        if index + 1 == size && rows.len() > size {
-            next_page_token = ctx.call().sealer.seal(&order.cursor(row, account.id())?, &asked);
-        }
         let mut shown = convert::to_proto(&account);
         convert::hide(&mut shown, rules);
         accounts.push(shown);

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_server::AccountService;
-use rapport_kit::{Ctx, Db, Fault, clock, journal, name};
+use rapport_kit::command::{self, Done, Settled};
+use rapport_kit::journal::{self, Record};
+use rapport_kit::policy::Policy;
+use rapport_kit::{Ctx, Db, Fault, clock, name};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::surroundings::Surroundings;
 use super::write::{self, Decided};
 use super::{Account, COLLECTION, RESOURCE, convert, list, sql, upsert};
-use crate::{convert as parts, external_id, limits, replay, update};
+use crate::{convert as parts, external_id, limits, update};
 
 const READ: &str = "contacts.account.read";
 
@@ -19,6 +22,7 @@ const READ: &str = "contacts.account.read";
 #[derive(Debug, Clone)]
 pub struct Accounts {
     db: Db,
+    policy: Policy,
 }
 
 /// A change of one account.
@@ -44,7 +48,7 @@ impl AccountService for Accounts {
     async fn batch_get_accounts(&self, request: Request<pb::BatchGetAccountsRequest>) -> Result<Response<pb::BatchGetAccountsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let names = request.into_inner().names;
-        let ids = crate::batch::ids(COLLECTION, &names)?;
+        let ids = name::parse_all(COLLECTION, &names, limits::BATCH_GET)?;
         let found = sql::get_many(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &ids).await?;
         let mut found: HashMap<Uuid, Account> = found.into_iter().map(|account| (account.id(), account)).collect();
         let mut answer = pb::BatchGetAccountsResponse::default();
@@ -95,7 +99,7 @@ impl AccountService for Accounts {
         request: Request<pb::BatchUpsertAccountsRequest>,
     ) -> Result<Response<pb::BatchUpsertAccountsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
-        Ok(Response::new(upsert::upsert(&self.db, &ctx, request.into_inner()).await?))
+        Ok(Response::new(upsert::upsert(&self.db, &self.policy, &ctx, request.into_inner()).await?))
     }
 
     async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::Account>, Status> {
@@ -116,33 +120,33 @@ impl AccountService for Accounts {
 }
 
 impl Accounts {
-    /// Accounts in `db`.
+    /// Accounts in `db`, for owners that `policy` knows.
     #[must_use]
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    pub fn new(db: Db, policy: Policy) -> Self {
+        Self { db, policy }
     }
 
-    async fn create(&self, ctx: &Ctx, request: pb::CreateAccountRequest) -> Result<pb::Account, Fault> {
+    async fn create(&self, ctx: &Ctx, request: pb::CreateAccountRequest) -> Result<Done<pb::Account>, Fault> {
         let sent = request.account.ok_or_else(|| Fault::invalid("account", "is required"))?;
-        let surroundings = Surroundings::read(&self.db, ctx, std::slice::from_ref(&sent)).await?;
+        let surroundings = Surroundings::read(&self.db, &self.policy, ctx, std::slice::from_ref(&sent), None).await?;
         let kind = convert::kind(&sent);
         let details = surroundings.new_details(ctx, sent)?;
         let mut created = Decided::created(Account::create(clock::new_id(), kind, details, ctx.now()));
-        write::write(&self.db, ctx, &mut [&mut created]).await?;
-        Ok(convert::to_proto(&created.account))
+        write::write(&self.db, ctx, &mut [&mut created], &[]).await?;
+        Ok(Done::Written(convert::to_proto(&created.account)))
     }
 
     /// One change of one account: read, decide, write; again if others changed it meanwhile.
-    async fn write(&self, ctx: &Ctx, id: Uuid, etag: &str, change: &Change) -> Result<pb::Account, Fault> {
-        for _ in 0..limits::ATTEMPTS {
+    async fn write(&self, ctx: &Ctx, id: Uuid, etag: &str, change: &Change) -> Result<Done<pb::Account>, Fault> {
+        for _ in 0..command::ATTEMPTS {
             let account = self.changeable(ctx, id).await?;
-            parts::require_etag(etag, account.version(), &account.name())?;
+            command::require_etag(etag, account.version(), || account.name())?;
             if matches!(change, Change::Delete) && account.is_deleted() {
-                return Ok(convert::to_proto(&account));
+                return Ok(unchanged(&account));
             }
-            let Some(mut decided) = self.decide(ctx, &account, change).await? else { return Ok(convert::to_proto(&account)) };
-            if write::write(&self.db, ctx, &mut [&mut decided]).await? {
-                return Ok(convert::to_proto(&decided.account));
+            let Some(mut decided) = self.decide(ctx, &account, change).await? else { return Ok(unchanged(&account)) };
+            if write::write(&self.db, ctx, &mut [&mut decided], &[]).await? {
+                return Ok(Done::Written(convert::to_proto(&decided.account)));
             }
             if !etag.is_empty() {
                 return Err(Fault::etag_mismatch(account.name()));
@@ -156,7 +160,7 @@ impl Accounts {
         let fact = match change {
             Change::Update { sent, paths } => {
                 let merged = convert::merge(before, sent, paths);
-                let surroundings = Surroundings::read(&self.db, ctx, std::slice::from_ref(&merged)).await?;
+                let surroundings = Surroundings::read(&self.db, &self.policy, ctx, std::slice::from_ref(&merged), Some(before.details())).await?;
                 let details = surroundings.details(ctx, merged, Some(before.details()))?;
                 account.change(details, ctx.now())?
             }
@@ -185,21 +189,26 @@ impl Accounts {
     }
 
     /// What was done, or the answer of the earlier request with the same key, as the caller may see it today.
-    async fn answer(&self, ctx: &Ctx, done: Result<pb::Account, Fault>) -> Result<Response<pb::Account>, Status> {
-        let refusal = match done {
-            Ok(account) => return Ok(shown(ctx, account)),
-            Err(refusal) => refusal,
+    async fn answer(&self, ctx: &Ctx, outcome: Result<Done<pb::Account>, Fault>) -> Result<Response<pb::Account>, Status> {
+        let earlier = match command::settle(&self.db, ctx, outcome).await? {
+            Settled::Now(account) => return Ok(shown(ctx, account)),
+            Settled::Earlier(earlier) => earlier,
         };
-        let (id, version) = replay::earlier(&self.db, ctx, refusal).await?;
+        let (id, version) = earlier.record()?;
         let visible = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
         let account = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
         // A deletion left no snapshot, but a deleted record stays as it was left.
         if account.version() == version {
             return Ok(shown(ctx, convert::to_proto(&account)));
         }
-        let snapshot = replay::snapshot(&self.db, ctx, id, version).await?;
-        Ok(shown(ctx, snapshot))
+        let snapshot: pb::Account = journal::at_version(&self.db, ctx, id, version).await?;
+        Ok(shown(ctx, pb::Account { etag: command::etag(version), ..snapshot }))
     }
+}
+
+/// What there was to do is so already.
+fn unchanged(account: &Account) -> Done<pb::Account> {
+    Done::Unchanged(convert::to_proto(account), Record { collection: COLLECTION, id: account.id(), version: account.version() })
 }
 
 fn shown(ctx: &Ctx, mut account: pb::Account) -> Response<pb::Account> {

@@ -4,14 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::upsert_account_result::{Outcome, Result as Outcomes};
-use rapport_kit::{Ctx, Db, Fault, clock, journal, name};
+use rapport_kit::journal::{self, Earlier, Record};
+use rapport_kit::policy::Policy;
+use rapport_kit::{Ctx, Db, Fault, clock, command, name};
 use uuid::Uuid;
 
 use super::surroundings::Surroundings;
 use super::write::{self, Decided};
 use super::{Account, COLLECTION, Fact, RESOURCE, convert, sql};
 use crate::batch::{self, Reference, Target};
-use crate::{convert as parts, external_id, limits, update};
+use crate::{external_id, limits, update};
 
 const READ: &str = "contacts.account.read";
 const CREATE: &str = "contacts.account.create";
@@ -28,22 +30,22 @@ enum Plan {
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE, IDEMPOTENCY_KEY_REUSED); ABORTED (CONTENDED); what the
 /// database answers. Errors of entries are in the answer.
-pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertAccountsRequest) -> Result<pb::BatchUpsertAccountsResponse, Fault> {
+pub async fn upsert(db: &Db, policy: &Policy, ctx: &Ctx, request: pb::BatchUpsertAccountsRequest) -> Result<pb::BatchUpsertAccountsResponse, Fault> {
     if request.accounts.is_empty() {
         return Err(Fault::invalid("accounts", "is required"));
     }
-    batch::require_size(request.accounts.len(), limits::BATCH_UPSERT)?;
-    for _ in 0..limits::ATTEMPTS {
+    command::require_size(request.accounts.len(), limits::BATCH_UPSERT)?;
+    for _ in 0..command::ATTEMPTS {
         // Asked first: entries written by the earlier request would look unchanged to this one.
-        let earlier = batch::earlier(db, ctx).await?;
-        let plans = plan(db, ctx, &request.accounts, earlier.as_deref().unwrap_or_default()).await?;
+        let earlier = Earlier::find(db, ctx).await?;
+        let plans = plan(db, policy, ctx, &request.accounts, earlier.as_ref()).await?;
         // Asked again: the same request may have been carried out while this one was planned.
-        if earlier.is_none() && batch::earlier(db, ctx).await?.is_some() {
+        if earlier.is_none() && Earlier::find(db, ctx).await?.is_some() {
             continue;
         }
         let mut plans = if request.atomic && earlier.is_none() { all_or_none(plans) } else { plans };
-        if let Some(written) = earlier {
-            return replayed(db, ctx, plans, &written).await;
+        if let Some(earlier) = earlier {
+            return replayed(db, ctx, plans, &earlier).await;
         }
         if write_all(db, ctx, &mut plans).await? {
             return Ok(answer(ctx, plans));
@@ -52,8 +54,9 @@ pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertAccountsRequest)
     Err(Fault::contended())
 }
 
-/// Decides about every entry; those that an earlier request with the same key wrote (`done`) are left as they are.
-async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Account], done: &[(Uuid, i64)]) -> Result<Vec<Plan>, Fault> {
+/// Decides about every entry; those that an earlier request with the same key has dealt with are left as they are.
+async fn plan(db: &Db, policy: &Policy, ctx: &Ctx, sent: &[pb::Account], earlier: Option<&Earlier>) -> Result<Vec<Plan>, Fault> {
+    let done: HashSet<Uuid> = earlier.iter().flat_map(|earlier| earlier.written.iter().chain(&earlier.found)).map(|(_, id, _)| *id).collect();
     let entries: Vec<Reference<'_>> = sent.iter().map(|sent| Reference { name: &sent.name, external_ids: &sent.external_ids }).collect();
     let targets = batch::targets(db, ctx, COLLECTION, &entries).await?;
     let ids: Vec<Uuid> = targets.iter().flatten().filter_map(|target| target.id()).collect();
@@ -70,7 +73,7 @@ async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Account], done: &[(Uuid, i64)]) ->
             before.map_or_else(|| sent.clone(), |before| convert::merge(before, sent, &populated(sent)))
         })
         .collect();
-    let surroundings = Surroundings::read(db, ctx, &merged).await?;
+    let surroundings = Surroundings::read(db, policy, ctx, &merged, None).await?;
     let mut seen = HashSet::new();
     let mut plans = Vec::with_capacity(sent.len());
     for (sent, target) in sent.iter().zip(targets) {
@@ -80,7 +83,7 @@ async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Account], done: &[(Uuid, i64)]) ->
             Ok(Target::Named(id) | Target::Matched(id)) if !seen.insert(id) => Err(batch::repeated()),
             Ok(Target::Named(id) | Target::Matched(id))
                 if let Some(account) = changeable.get(&id)
-                    && done.iter().any(|(written, _)| *written == id) =>
+                    && done.contains(&id) =>
             {
                 Ok(Plan::Keep(Box::new(account.clone())))
             }
@@ -102,7 +105,7 @@ fn create(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Account) -> Result<
 }
 
 fn change(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Account, before: &Account) -> Result<Plan, Fault> {
-    parts::require_etag(&sent.etag, before.version(), &before.name())?;
+    command::require_etag(&sent.etag, before.version(), || before.name())?;
     let paths = update::paths(None, |path| convert::is_populated(sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
     let details = surroundings.details(ctx, convert::merge(before, sent, &paths), Some(before.details()))?;
     let mut account = before.clone();
@@ -128,17 +131,29 @@ fn all_or_none(plans: Vec<Plan>) -> Vec<Plan> {
 /// idempotency key, since the plan was made: nothing is written then. A place in the tree that is refused is
 /// refused to the whole batch, because it shows only under the tree's lock.
 async fn write_all(db: &Db, ctx: &Ctx, plans: &mut [Plan]) -> Result<bool, Fault> {
+    let kept = kept(plans);
     let mut changes: Vec<&mut Decided> =
         plans.iter_mut().filter_map(|plan| if let Plan::Write(decided) = plan { Some(decided.as_mut()) } else { None }).collect();
-    if changes.is_empty() {
+    if changes.is_empty() && (kept.is_empty() || ctx.key().is_none()) {
         return Ok(true);
     }
-    // In one order for all batches, so that two never wait for each other.
-    changes.sort_unstable_by_key(|change| (change.account.details().legal_entity, change.account.id()));
-    match write::write(db, ctx, &mut changes).await {
+    // In the order of ids, so that two batches never wait for each other.
+    changes.sort_unstable_by_key(|change| change.account.id());
+    match write::write(db, ctx, &mut changes, &kept).await {
         Err(fault) if batch::is_stale(&fault) => Ok(false),
         done => done,
     }
+}
+
+/// Records that are as their entries ask for; none where entries are refused and nothing is written, so that such a
+/// batch can be sent again under its key.
+fn kept(plans: &[Plan]) -> Vec<Record> {
+    let any = |is: fn(&Plan) -> bool| plans.iter().any(is);
+    if any(|plan| matches!(plan, Plan::Refuse(_))) && !any(|plan| matches!(plan, Plan::Write(..))) {
+        return Vec::new();
+    }
+    let kept = plans.iter().filter_map(|plan| if let Plan::Keep(account) = plan { Some(account) } else { None });
+    kept.map(|account| Record { collection: COLLECTION, id: account.id(), version: account.version() }).collect()
 }
 
 fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertAccountsResponse {
@@ -151,20 +166,23 @@ fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertAccountsResponse {
     pb::BatchUpsertAccountsResponse { results: results.collect() }
 }
 
-/// The answer of the earlier request: what it wrote as it wrote it, the others as they are now.
-async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, written: &[(Uuid, i64)]) -> Result<pb::BatchUpsertAccountsResponse, Fault> {
-    let snapshots: Vec<pb::Account> = journal::snapshots(db, ctx, written).await?;
-    let mut written: HashMap<Uuid, (i64, pb::Account)> =
-        written.iter().zip(snapshots).map(|((id, version), snapshot)| (*id, (*version, snapshot))).collect();
+/// The answer of the earlier request: what it wrote or found, as it was then.
+async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, earlier: &Earlier) -> Result<pb::BatchUpsertAccountsResponse, Fault> {
+    let written = earlier.written.iter().map(|(_, id, version)| (*id, *version, if *version == 1 { Outcome::Created } else { Outcome::Updated }));
+    let found = earlier.found.iter().map(|(_, id, version)| (*id, *version, Outcome::Unchanged));
+    let told: Vec<(Uuid, i64, Outcome)> = written.chain(found).collect();
+    let pairs: Vec<(Uuid, i64)> = told.iter().map(|(id, version, _)| (*id, *version)).collect();
+    let snapshots: Vec<pb::Account> = journal::snapshots(db, ctx, &pairs).await?;
+    let then = |((id, version, outcome), snapshot)| (id, (outcome, pb::Account { etag: command::etag(version), ..snapshot }));
+    let mut told: HashMap<Uuid, (Outcome, pb::Account)> = told.into_iter().zip(snapshots).map(then).collect();
     let results = plans.into_iter().enumerate().map(|(index, plan)| {
         let (account, changes) = match plan {
             Plan::Write(decided) => (decided.account, true),
             Plan::Keep(account) => (*account, false),
             Plan::Refuse(fault) => return failed(index, fault),
         };
-        match (written.remove(&account.id()), changes) {
-            (Some((1, snapshot)), _) => result(ctx, index, Outcome::Created, snapshot),
-            (Some((_, snapshot)), _) => result(ctx, index, Outcome::Updated, snapshot),
+        match (told.remove(&account.id()), changes) {
+            (Some((outcome, snapshot)), _) => result(ctx, index, outcome, snapshot),
             (None, false) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&account)),
             (None, true) => failed(index, Fault::contended()),
         }
@@ -178,7 +196,7 @@ fn result(ctx: &Ctx, index: usize, outcome: Outcome, mut account: pb::Account) -
 }
 
 fn failed(index: usize, fault: Fault) -> pb::UpsertAccountResult {
-    pb::UpsertAccountResult { index: position(index), outcome: Outcome::Failed.into(), result: Some(Outcomes::Error(batch::status(fault))) }
+    pb::UpsertAccountResult { index: position(index), outcome: Outcome::Failed.into(), result: Some(Outcomes::Error(fault.into())) }
 }
 
 fn position(index: usize) -> i32 {

@@ -3,10 +3,12 @@
 //! Guarantees: locks are taken in the order tree, number series, records, so that writers never wait for each
 //! other in a circle.
 
+use rapport_kit::journal::{Earlier, Record};
 use rapport_kit::{Ctx, Db, Fault, Tx};
 
 use super::{Account, Fact, sql, tree};
-use crate::{events, number};
+use crate::events;
+use crate::number::Numbers;
 
 /// A change that was decided and not written yet.
 #[derive(Debug)]
@@ -37,50 +39,49 @@ impl Decided {
         };
         Self { account, fact, moves }
     }
-
-    fn takes_tenant_number(&self) -> bool {
-        self.fact == Fact::Created && self.account.details().legal_entity.is_none()
-    }
 }
 
-/// Writes `changes`, all or none; false if somebody else changed one of the accounts since it was read.
+/// Writes `changes` in their order, all or none, and uses the caller's key up for those that are `kept` as they are;
+/// false if somebody else changed one of the accounts, or used the key, since it was read.
 ///
 /// # Errors
 /// FAILED_PRECONDITION (PARENT_DELETED, HIERARCHY_CYCLE, HIERARCHY_TOO_DEEP, ACCOUNT_HAS_CHILDREN,
 /// LEGAL_ENTITY_UNKNOWN); ALREADY_EXISTS (EXTERNAL_ID_TAKEN); what the database answers.
-pub async fn write(db: &Db, ctx: &Ctx, changes: &mut [&mut Decided]) -> Result<bool, Fault> {
-    if let [Decided { account, fact: fact @ Fact::Updated, moves: false }] = changes {
+pub async fn write(db: &Db, ctx: &Ctx, changes: &mut [&mut Decided], kept: &[Record]) -> Result<bool, Fault> {
+    if let ([Decided { account, fact: fact @ Fact::Updated, moves: false }], []) = (&*changes, kept) {
         let entry = events::account(ctx, account, *fact)?;
         return sql::update(&mut db.for_tenant(ctx).await?, ctx, account, entry).await;
     }
     // Numbers of a series that may have gaps are taken before, so that nobody waits for this transaction.
-    let mut numbers = number::of_tenant(db, ctx, changes.iter().filter(|change| change.takes_tenant_number()).count()).await?.into_iter();
-    for change in changes.iter_mut().filter(|change| change.takes_tenant_number()) {
-        change.account = change.account.clone().numbered(numbers.next().unwrap_or_default());
-    }
+    let created = changes.iter().filter(|change| change.fact == Fact::Created);
+    let mut numbers = Numbers::take(db, ctx, created.map(|change| change.account.details().legal_entity)).await?;
     let mut tx = db.begin(ctx).await?;
     if changes.iter().any(|change| change.moves) {
         tree::lock(&mut tx, ctx).await?;
+    }
+    numbers.take_gapless(&mut tx, ctx).await?;
+    for change in changes.iter_mut().filter(|change| change.fact == Fact::Created) {
+        let number = numbers.next(change.account.details().legal_entity).ok_or_else(|| Fault::internal("a number is missing"))?;
+        change.account = change.account.clone().numbered(number);
     }
     for change in changes {
         if !write_one(&mut tx, ctx, change).await? {
             return Ok(false);
         }
     }
+    if !kept.is_empty() && !Earlier::keep(tx.conn(), ctx, kept).await? {
+        return Ok(false);
+    }
     tx.commit().await?;
     Ok(true)
 }
 
-async fn write_one(tx: &mut Tx, ctx: &Ctx, change: &mut Decided) -> Result<bool, Fault> {
+async fn write_one(tx: &mut Tx, ctx: &Ctx, change: &Decided) -> Result<bool, Fault> {
     let id = change.account.id();
     match (change.fact, change.account.details().parent) {
         (Fact::Deleted, _) => tree::require_no_children(tx, ctx, id).await?,
         (_, Some(parent)) if change.moves => tree::require_place(tx, ctx, id, parent).await?,
         _ => {}
-    }
-    if let (Fact::Created, Some(legal_entity)) = (change.fact, change.account.details().legal_entity) {
-        let number = number::of_legal_entity(tx, ctx, legal_entity, 1).await?.pop();
-        change.account = change.account.clone().numbered(number.unwrap_or_default());
     }
     let entry = events::account(ctx, &change.account, change.fact)?;
     match change.fact {

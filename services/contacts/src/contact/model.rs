@@ -22,7 +22,7 @@ pub struct Contact {
     pub(super) deleted_at: Option<DateTime<Utc>>,
 }
 
-/// What callers can change; made by [`super::convert::parse`] only.
+/// What callers can change; made by [`super::parse::parse`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
     /// The person.
@@ -242,7 +242,7 @@ mod tests {
     use proptest::prelude::*;
     use rapport_kit::clock;
 
-    use super::super::convert::tests::details;
+    use super::super::parse::tests::details;
     use super::*;
 
     #[derive(Debug, Clone, Copy)]

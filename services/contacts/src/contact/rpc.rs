@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::contact_service_server::ContactService;
-use rapport_kit::{Ctx, Db, Fault, clock, journal, name};
+use rapport_kit::command::{self, Done, Settled};
+use rapport_kit::journal::{self, Record};
+use rapport_kit::policy::Policy;
+use rapport_kit::{Ctx, Db, Fault, clock, name};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::surroundings::Surroundings;
 use super::{COLLECTION, Contact, Fact, RESOURCE, convert, list, sql, upsert};
-use crate::{convert as parts, events, external_id, limits, replay, update};
+use crate::{convert as parts, events, external_id, limits, update};
 
 const READ: &str = "contacts.contact.read";
 
@@ -18,6 +21,7 @@ const READ: &str = "contacts.contact.read";
 #[derive(Debug, Clone)]
 pub struct Contacts {
     db: Db,
+    policy: Policy,
 }
 
 /// A change of one contact.
@@ -43,7 +47,7 @@ impl ContactService for Contacts {
     async fn batch_get_contacts(&self, request: Request<pb::BatchGetContactsRequest>) -> Result<Response<pb::BatchGetContactsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let names = request.into_inner().names;
-        let ids = crate::batch::ids(COLLECTION, &names)?;
+        let ids = name::parse_all(COLLECTION, &names, limits::BATCH_GET)?;
         let found = sql::get_many(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &ids).await?;
         let mut found: HashMap<Uuid, Contact> = found.into_iter().map(|contact| (contact.id(), contact)).collect();
         let mut answer = pb::BatchGetContactsResponse::default();
@@ -94,7 +98,7 @@ impl ContactService for Contacts {
         request: Request<pb::BatchUpsertContactsRequest>,
     ) -> Result<Response<pb::BatchUpsertContactsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
-        Ok(Response::new(upsert::upsert(&self.db, &ctx, request.into_inner()).await?))
+        Ok(Response::new(upsert::upsert(&self.db, &self.policy, &ctx, request.into_inner()).await?))
     }
 
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::Contact>, Status> {
@@ -115,34 +119,34 @@ impl ContactService for Contacts {
 }
 
 impl Contacts {
-    /// Contacts in `db`.
+    /// Contacts in `db`, for owners that `policy` knows.
     #[must_use]
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    pub fn new(db: Db, policy: Policy) -> Self {
+        Self { db, policy }
     }
 
-    async fn create(&self, ctx: &Ctx, request: pb::CreateContactRequest) -> Result<pb::Contact, Fault> {
+    async fn create(&self, ctx: &Ctx, request: pb::CreateContactRequest) -> Result<Done<pb::Contact>, Fault> {
         let sent = request.contact.ok_or_else(|| Fault::invalid("contact", "is required"))?;
-        let surroundings = Surroundings::read(&self.db, ctx, std::slice::from_ref(&sent)).await?;
+        let surroundings = Surroundings::read(&self.db, &self.policy, ctx, std::slice::from_ref(&sent), None).await?;
         let details = surroundings.new_details(ctx, sent)?;
         let (contact, fact) = Contact::create(clock::new_id(), details, ctx.now());
         let entry = events::contact(ctx, &contact, fact)?;
         sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await?;
-        Ok(convert::to_proto(&contact))
+        Ok(Done::Written(convert::to_proto(&contact)))
     }
 
     /// One change of one contact: read, decide, write; again if others changed it meanwhile.
-    async fn write(&self, ctx: &Ctx, id: Uuid, etag: &str, change: &Change) -> Result<pb::Contact, Fault> {
-        for _ in 0..limits::ATTEMPTS {
+    async fn write(&self, ctx: &Ctx, id: Uuid, etag: &str, change: &Change) -> Result<Done<pb::Contact>, Fault> {
+        for _ in 0..command::ATTEMPTS {
             let mut contact = self.changeable(ctx, id).await?;
-            parts::require_etag(etag, contact.version(), &contact.name())?;
+            command::require_etag(etag, contact.version(), || contact.name())?;
             if matches!(change, Change::Delete) && contact.is_deleted() {
-                return Ok(convert::to_proto(&contact));
+                return Ok(unchanged(&contact));
             }
-            let Some(fact) = self.decide(ctx, &mut contact, change).await? else { return Ok(convert::to_proto(&contact)) };
+            let Some(fact) = self.decide(ctx, &mut contact, change).await? else { return Ok(unchanged(&contact)) };
             let entry = events::contact(ctx, &contact, fact)?;
             if sql::update(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await? {
-                return Ok(convert::to_proto(&contact));
+                return Ok(Done::Written(convert::to_proto(&contact)));
             }
             if !etag.is_empty() {
                 return Err(Fault::etag_mismatch(contact.name()));
@@ -155,7 +159,7 @@ impl Contacts {
         match change {
             Change::Update { sent, paths } => {
                 let merged = convert::merge(contact, sent, paths);
-                let surroundings = Surroundings::read(&self.db, ctx, std::slice::from_ref(&merged)).await?;
+                let surroundings = Surroundings::read(&self.db, &self.policy, ctx, std::slice::from_ref(&merged), Some(contact.details())).await?;
                 let details = surroundings.details(ctx, merged, Some(contact.details()))?;
                 require_no_live(&self.db, ctx, &contact.details().leaves(&details.accounts)).await?;
                 Ok(contact.change(details, ctx.now())?)
@@ -187,20 +191,20 @@ impl Contacts {
     }
 
     /// What was done, or the answer of the earlier request with the same key, as the caller may see it today.
-    async fn answer(&self, ctx: &Ctx, done: Result<pb::Contact, Fault>) -> Result<Response<pb::Contact>, Status> {
-        let refusal = match done {
-            Ok(contact) => return Ok(shown(ctx, contact)),
-            Err(refusal) => refusal,
+    async fn answer(&self, ctx: &Ctx, outcome: Result<Done<pb::Contact>, Fault>) -> Result<Response<pb::Contact>, Status> {
+        let earlier = match command::settle(&self.db, ctx, outcome).await? {
+            Settled::Now(contact) => return Ok(shown(ctx, contact)),
+            Settled::Earlier(earlier) => earlier,
         };
-        let (id, version) = replay::earlier(&self.db, ctx, refusal).await?;
+        let (id, version) = earlier.record()?;
         let visible = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
         let contact = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
         // A deletion left no snapshot, but a deleted record stays as it was left.
         if contact.version() == version {
             return Ok(shown(ctx, convert::to_proto(&contact)));
         }
-        let snapshot = replay::snapshot(&self.db, ctx, id, version).await?;
-        Ok(shown(ctx, snapshot))
+        let snapshot: pb::Contact = journal::at_version(&self.db, ctx, id, version).await?;
+        Ok(shown(ctx, pb::Contact { etag: command::etag(version), ..snapshot }))
     }
 }
 
@@ -213,6 +217,11 @@ pub(super) async fn require_no_live(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Re
         return Ok(());
     }
     Err(Fault::precondition("CONTACT_OF_PERSON_ACCOUNT", "The person is the one contact of a private customer; delete that account first."))
+}
+
+/// What there was to do is so already.
+fn unchanged(contact: &Contact) -> Done<pb::Contact> {
+    Done::Unchanged(convert::to_proto(contact), Record { collection: COLLECTION, id: contact.id(), version: contact.version() })
 }
 
 fn shown(ctx: &Ctx, mut contact: pb::Contact) -> Response<pb::Contact> {

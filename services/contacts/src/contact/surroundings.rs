@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use rapport_contacts_api::v1 as pb;
+use rapport_kit::policy::Policy;
 use rapport_kit::{Ctx, Db, Fault, name};
 use rlibphonenumber::Region;
 use uuid::Uuid;
 
-use super::convert::{self, Known};
-use super::{Details, RESOURCE};
-use crate::owner::Owner;
+use super::parse::{self, Known};
+use super::{Details, RESOURCE, convert};
+use crate::owner::{Owner, Owners};
 use crate::violations::Violations;
 use crate::{account, region, update};
 
@@ -19,14 +20,17 @@ pub struct Surroundings {
     region: Option<Region>,
     /// Live accounts that the caller sees, and whether each is a private customer.
     accounts: HashMap<Uuid, bool>,
+    owners: Owners,
 }
 
 impl Surroundings {
-    /// What `sent` needs.
+    /// What `sent` needs; `stored` is what the one record holds that is changed.
     ///
     /// # Errors
     /// What the database answers.
-    pub async fn read(db: &Db, ctx: &Ctx, sent: &[pb::Contact]) -> Result<Self, Fault> {
+    pub async fn read(db: &Db, policy: &Policy, ctx: &Ctx, sent: &[pb::Contact], stored: Option<&Details>) -> Result<Self, Fault> {
+        let stays = stored.map(|stored| stored.owner);
+        let owners = Owners::read(policy, ctx, sent.iter().map(|contact| contact.owner.as_str()), stays).await?;
         let points: Vec<pb::ContactPoint> =
             sent.iter().filter_map(|contact| contact.person.as_ref()).flat_map(|person| person.contact_points.clone()).collect();
         let region = region::default(db, ctx, &points, None).await?;
@@ -34,12 +38,12 @@ impl Surroundings {
         ids.sort_unstable();
         ids.dedup();
         if ids.is_empty() {
-            return Ok(Self { region, accounts: HashMap::new() });
+            return Ok(Self { region, accounts: HashMap::new(), owners });
         }
         let mut conn = db.for_tenant(ctx).await?;
         let seen = account::sql::get_many(&mut conn, ctx, &ctx.scope_of("contacts.account.read"), &ids).await?;
         let accounts = seen.iter().filter(|account| !account.is_deleted()).map(|account| (account.id(), account.kind() == account::Kind::Person));
-        Ok(Self { region, accounts: accounts.collect() })
+        Ok(Self { region, accounts: accounts.collect(), owners })
     }
 
     /// The details of a new contact.
@@ -57,8 +61,9 @@ impl Surroundings {
     /// INVALID_ARGUMENT (FIELD_INVALID).
     pub fn details(&self, ctx: &Ctx, sent: pb::Contact, stored: Option<&Details>) -> Result<Details, Fault> {
         let owner = stored.map_or_else(|| Owner::caller(ctx), |stored| stored.owner);
-        let mut details = convert::parse(sent, &Known { details: stored, owner, region: self.region, now: ctx.now() })?;
+        let mut details = parse::parse(sent, &Known { details: stored, owner, region: self.region, now: ctx.now() })?;
         let mut found = Violations::default();
+        self.owners.require(&mut found, "contact.owner", details.owner, owner);
         for (index, role) in details.accounts.iter_mut().enumerate() {
             // An account that the contact has already stays, though the caller may not see it or it is deleted.
             let before = stored.and_then(|stored| stored.accounts.iter().find(|other| other.account == role.account)).map(|other| other.sole);

@@ -4,14 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::upsert_contact_result::{Outcome, Result as Outcomes};
-use rapport_kit::{Ctx, Db, Fault, clock, journal, name};
+use rapport_kit::journal::{self, Earlier, Record};
+use rapport_kit::policy::Policy;
+use rapport_kit::{Ctx, Db, Fault, clock, command, name};
 use uuid::Uuid;
 
 use super::rpc::require_no_live;
 use super::surroundings::Surroundings;
 use super::{COLLECTION, Contact, Fact, RESOURCE, convert, sql};
 use crate::batch::{self, Reference, Target};
-use crate::{convert as parts, events, external_id, limits, update};
+use crate::{events, external_id, limits, update};
 
 const READ: &str = "contacts.contact.read";
 const CREATE: &str = "contacts.contact.create";
@@ -28,22 +30,22 @@ enum Plan {
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE, IDEMPOTENCY_KEY_REUSED); ABORTED (CONTENDED); what the
 /// database answers. Errors of entries are in the answer.
-pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertContactsRequest) -> Result<pb::BatchUpsertContactsResponse, Fault> {
+pub async fn upsert(db: &Db, policy: &Policy, ctx: &Ctx, request: pb::BatchUpsertContactsRequest) -> Result<pb::BatchUpsertContactsResponse, Fault> {
     if request.contacts.is_empty() {
         return Err(Fault::invalid("contacts", "is required"));
     }
-    batch::require_size(request.contacts.len(), limits::BATCH_UPSERT)?;
-    for _ in 0..limits::ATTEMPTS {
+    command::require_size(request.contacts.len(), limits::BATCH_UPSERT)?;
+    for _ in 0..command::ATTEMPTS {
         // Asked first: entries written by the earlier request would look unchanged to this one.
-        let earlier = batch::earlier(db, ctx).await?;
-        let plans = plan(db, ctx, &request.contacts, earlier.as_deref().unwrap_or_default()).await?;
+        let earlier = Earlier::find(db, ctx).await?;
+        let plans = plan(db, policy, ctx, &request.contacts, earlier.as_ref()).await?;
         // Asked again: the same request may have been carried out while this one was planned.
-        if earlier.is_none() && batch::earlier(db, ctx).await?.is_some() {
+        if earlier.is_none() && Earlier::find(db, ctx).await?.is_some() {
             continue;
         }
         let plans = if request.atomic && earlier.is_none() { all_or_none(plans) } else { plans };
-        if let Some(written) = earlier {
-            return replayed(db, ctx, plans, &written).await;
+        if let Some(earlier) = earlier {
+            return replayed(db, ctx, plans, &earlier).await;
         }
         if write(db, ctx, &plans).await? {
             return Ok(answer(ctx, plans));
@@ -52,8 +54,9 @@ pub async fn upsert(db: &Db, ctx: &Ctx, request: pb::BatchUpsertContactsRequest)
     Err(Fault::contended())
 }
 
-/// Decides about every entry; those that an earlier request with the same key wrote (`done`) are left as they are.
-async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Contact], done: &[(Uuid, i64)]) -> Result<Vec<Plan>, Fault> {
+/// Decides about every entry; those that an earlier request with the same key has dealt with are left as they are.
+async fn plan(db: &Db, policy: &Policy, ctx: &Ctx, sent: &[pb::Contact], earlier: Option<&Earlier>) -> Result<Vec<Plan>, Fault> {
+    let done: HashSet<Uuid> = earlier.iter().flat_map(|earlier| earlier.written.iter().chain(&earlier.found)).map(|(_, id, _)| *id).collect();
     let entries: Vec<Reference<'_>> = sent.iter().map(|sent| Reference { name: &sent.name, external_ids: &sent.external_ids }).collect();
     let targets = batch::targets(db, ctx, COLLECTION, &entries).await?;
     let ids: Vec<Uuid> = targets.iter().flatten().filter_map(|target| target.id()).collect();
@@ -61,7 +64,7 @@ async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Contact], done: &[(Uuid, i64)]) ->
     let changeable = by_id(sql::get_many(&mut conn, ctx, &ctx.scope(), &ids).await?);
     let readable = by_id(sql::get_many(&mut conn, ctx, &ctx.scope_of(READ), &ids).await?);
     drop(conn);
-    let surroundings = Surroundings::read(db, ctx, sent).await?;
+    let surroundings = Surroundings::read(db, policy, ctx, sent, None).await?;
     let mut seen = HashSet::new();
     let mut plans = Vec::with_capacity(sent.len());
     for (sent, target) in sent.iter().zip(targets) {
@@ -71,7 +74,7 @@ async fn plan(db: &Db, ctx: &Ctx, sent: &[pb::Contact], done: &[(Uuid, i64)]) ->
             Ok(Target::Named(id) | Target::Matched(id)) if !seen.insert(id) => Err(batch::repeated()),
             Ok(Target::Named(id) | Target::Matched(id))
                 if let Some(contact) = changeable.get(&id)
-                    && done.iter().any(|(written, _)| *written == id) =>
+                    && done.contains(&id) =>
             {
                 Ok(Plan::Keep(Box::new(contact.clone())))
             }
@@ -95,7 +98,7 @@ fn create(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Contact) -> Result<
 }
 
 async fn change(db: &Db, ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Contact, contact: &Contact) -> Result<Plan, Fault> {
-    parts::require_etag(&sent.etag, contact.version(), &contact.name())?;
+    command::require_etag(&sent.etag, contact.version(), || contact.name())?;
     let paths = update::paths(None, |path| convert::is_populated(sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
     let mut contact = contact.clone();
     let details = surroundings.details(ctx, convert::merge(&contact, sent, &paths), Some(contact.details()))?;
@@ -119,11 +122,12 @@ fn all_or_none(plans: Vec<Plan>) -> Vec<Plan> {
 async fn write(db: &Db, ctx: &Ctx, plans: &[Plan]) -> Result<bool, Fault> {
     let mut changes: Vec<(&Contact, Fact)> =
         plans.iter().filter_map(|plan| if let Plan::Write(contact, fact) = plan { Some((contact.as_ref(), *fact)) } else { None }).collect();
-    if changes.is_empty() {
-        return Ok(true);
-    }
     // In the order of ids, so that two batches never wait for each other.
     changes.sort_unstable_by_key(|(contact, _)| contact.id());
+    let kept = kept(plans);
+    if changes.is_empty() && (kept.is_empty() || ctx.key().is_none()) {
+        return Ok(true);
+    }
     let mut tx = db.begin(ctx).await?;
     for (contact, fact) in changes {
         let entry = events::contact(ctx, contact, fact)?;
@@ -138,8 +142,22 @@ async fn write(db: &Db, ctx: &Ctx, plans: &[Plan]) -> Result<bool, Fault> {
             Err(fault) => return Err(fault),
         }
     }
+    if !kept.is_empty() && !Earlier::keep(tx.conn(), ctx, &kept).await? {
+        return Ok(false);
+    }
     tx.commit().await?;
     Ok(true)
+}
+
+/// Records that are as their entries ask for; none where entries are refused and nothing is written, so that such a
+/// batch can be sent again under its key.
+fn kept(plans: &[Plan]) -> Vec<Record> {
+    let any = |is: fn(&Plan) -> bool| plans.iter().any(is);
+    if any(|plan| matches!(plan, Plan::Refuse(_))) && !any(|plan| matches!(plan, Plan::Write(..))) {
+        return Vec::new();
+    }
+    let kept = plans.iter().filter_map(|plan| if let Plan::Keep(contact) = plan { Some(contact) } else { None });
+    kept.map(|contact| Record { collection: COLLECTION, id: contact.id(), version: contact.version() }).collect()
 }
 
 fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertContactsResponse {
@@ -152,20 +170,23 @@ fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertContactsResponse {
     pb::BatchUpsertContactsResponse { results: results.collect() }
 }
 
-/// The answer of the earlier request: what it wrote as it wrote it, the others as they are now.
-async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, written: &[(Uuid, i64)]) -> Result<pb::BatchUpsertContactsResponse, Fault> {
-    let snapshots: Vec<pb::Contact> = journal::snapshots(db, ctx, written).await?;
-    let mut written: HashMap<Uuid, (i64, pb::Contact)> =
-        written.iter().zip(snapshots).map(|((id, version), snapshot)| (*id, (*version, snapshot))).collect();
+/// The answer of the earlier request: what it wrote or found, as it was then.
+async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, earlier: &Earlier) -> Result<pb::BatchUpsertContactsResponse, Fault> {
+    let written = earlier.written.iter().map(|(_, id, version)| (*id, *version, if *version == 1 { Outcome::Created } else { Outcome::Updated }));
+    let found = earlier.found.iter().map(|(_, id, version)| (*id, *version, Outcome::Unchanged));
+    let told: Vec<(Uuid, i64, Outcome)> = written.chain(found).collect();
+    let pairs: Vec<(Uuid, i64)> = told.iter().map(|(id, version, _)| (*id, *version)).collect();
+    let snapshots: Vec<pb::Contact> = journal::snapshots(db, ctx, &pairs).await?;
+    let then = |((id, version, outcome), snapshot)| (id, (outcome, pb::Contact { etag: command::etag(version), ..snapshot }));
+    let mut told: HashMap<Uuid, (Outcome, pb::Contact)> = told.into_iter().zip(snapshots).map(then).collect();
     let results = plans.into_iter().enumerate().map(|(index, plan)| {
         let (contact, fact) = match plan {
             Plan::Write(contact, fact) => (contact, Some(fact)),
             Plan::Keep(contact) => (contact, None),
             Plan::Refuse(fault) => return failed(index, fault),
         };
-        match (written.remove(&contact.id()), fact) {
-            (Some((1, snapshot)), _) => result(ctx, index, Outcome::Created, snapshot),
-            (Some((_, snapshot)), _) => result(ctx, index, Outcome::Updated, snapshot),
+        match (told.remove(&contact.id()), fact) {
+            (Some((outcome, snapshot)), _) => result(ctx, index, outcome, snapshot),
             (None, None) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&contact)),
             (None, Some(_)) => failed(index, Fault::contended()),
         }
@@ -179,7 +200,7 @@ fn result(ctx: &Ctx, index: usize, outcome: Outcome, mut contact: pb::Contact) -
 }
 
 fn failed(index: usize, fault: Fault) -> pb::UpsertContactResult {
-    pb::UpsertContactResult { index: position(index), outcome: Outcome::Failed.into(), result: Some(Outcomes::Error(batch::status(fault))) }
+    pb::UpsertContactResult { index: position(index), outcome: Outcome::Failed.into(), result: Some(Outcomes::Error(fault.into())) }
 }
 
 fn position(index: usize) -> i32 {

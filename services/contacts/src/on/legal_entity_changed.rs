@@ -26,7 +26,7 @@ pub async fn updated(tx: &mut Tx, received: Received<LegalEntityUpdated>) -> Res
 async fn apply(tx: &mut Tx, tenant: Uuid, version: i64, entity: Option<LegalEntity>) -> Result<(), Fault> {
     let entity = entity.ok_or_else(|| Fault::argument("EVENT_UNREADABLE", "The event has no legal entity."))?;
     let id = name::parse("legalEntities", &entity.name, "legal_entity.name")?;
-    let created_at = entity.create_time.and_then(crate::convert::from_timestamp).unwrap_or_else(clock::now);
+    let created_at = entity.create_time.and_then(clock::time).unwrap_or_else(clock::now);
     let applied = sqlx::query_scalar!(
         "insert into legal_entities as known (tenant_id, id, version, country, created_at) values ($1, $2, $3, $4, $5)
          on conflict (tenant_id, id) do update set version = excluded.version, country = excluded.country

@@ -1,10 +1,9 @@
 //! From keys to their messages.
 
 use rapport_identity_api::v1 as pb;
-use rapport_kit::name;
+use rapport_kit::{clock, name};
 
 use super::ApiKey;
-use crate::parse::timestamp;
 
 impl ApiKey {
     /// The key as events carry it: without its last use.
@@ -13,17 +12,17 @@ impl ApiKey {
             name: name::format("apiKeys", self.id),
             display_name: self.display_name.clone(),
             scopes: self.scopes.clone(),
-            expire_time: Some(timestamp(self.expires_at)),
+            expire_time: Some(clock::timestamp(self.expires_at)),
             secret_prefix: self.secret_prefix.clone(),
             last_use_time: None,
             service_account: name::format("serviceAccounts", self.account),
-            revoke_time: self.revoked_at.map(timestamp),
-            create_time: Some(timestamp(self.created_at)),
+            revoke_time: self.revoked_at.map(clock::timestamp),
+            create_time: Some(clock::timestamp(self.created_at)),
         }
     }
 
     /// The key as it is answered.
     pub(super) fn to_proto(&self) -> pb::ApiKey {
-        pb::ApiKey { last_use_time: self.last_use_at.map(timestamp), ..self.snapshot() }
+        pb::ApiKey { last_use_time: self.last_use_at.map(clock::timestamp), ..self.snapshot() }
     }
 }

@@ -3,16 +3,16 @@
 use chrono::TimeDelta;
 use rapport_identity_api::v1 as pb;
 use rapport_kit::auth::API_KEY_PREFIX as PREFIX;
+use rapport_kit::command::Done;
 use rapport_kit::ctx::Call;
-use rapport_kit::journal::Earlier;
+use rapport_kit::journal::{Earlier, Record};
 use rapport_kit::page::{self, Cursor, Query};
 use rapport_kit::{Ctx, Fault, clock, name};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::{ApiKey, sql};
-use crate::parse::{Problems, required, time, timestamp};
-use crate::replay::Done;
+use crate::parse::{Problems, required};
 use crate::secret::Secret;
 use crate::service_account::ServiceAccount;
 use crate::signing_key::Subject;
@@ -51,7 +51,7 @@ async fn make(own: &Identity, ctx: &Ctx, account: &ServiceAccount, asked: pb::Ap
     let mut problems = Problems::default();
     let display_name = problems.text("api_key.display_name", &asked.display_name, 1, 200);
     let scopes = role::permissions("api_key.scopes", &asked.scopes, 200, &mut problems);
-    let expires_at = asked.expire_time.and_then(time).filter(|time| *time > now && *time <= now + TimeDelta::days(366));
+    let expires_at = asked.expire_time.and_then(clock::time).filter(|time| *time > now && *time <= now + TimeDelta::days(366));
     if expires_at.is_none() {
         problems.note("api_key.expire_time", "must be in the future, at most 366 days ahead");
     }
@@ -106,20 +106,15 @@ impl Page {
 /// A page of an account's keys; whether the caller sees the account was asked before.
 pub(crate) async fn list(own: &Identity, ctx: &Ctx, Page { account, size, query, before }: Page) -> Result<pb::ListApiKeysResponse, Fault> {
     let mut keys = sql::list(&own.db, ctx, account, before, size + 1).await?;
-    let size = usize::try_from(size).map_err(Fault::internal)?;
-    let has_more = keys.len() > size;
-    keys.truncate(size);
-    let last = keys.last().filter(|_| has_more).map(|key| Cursor { keys: Vec::new(), id: key.id });
-    Ok(pb::ListApiKeysResponse {
-        next_page_token: last.map(|cursor| own.sealer.seal(&cursor, &query)).unwrap_or_default(),
-        api_keys: keys.iter().map(ApiKey::to_proto).collect(),
-    })
+    let next_page_token = page::end(ctx, &query, &mut keys, size, |key| Ok(Cursor { keys: Vec::new(), id: key.id }))?;
+    Ok(pb::ListApiKeysResponse { api_keys: keys.iter().map(ApiKey::to_proto).collect(), next_page_token })
 }
 
 /// Ends a key for good.
 pub(crate) async fn revoke(own: &Identity, ctx: &Ctx, mut key: ApiKey) -> Result<Done<pb::ApiKey>, Fault> {
     if key.revoked_at.is_some() {
-        return Ok(Done::Unchanged(key.to_proto()));
+        let record = Record { collection: "apiKeys", id: key.id, version: key.version };
+        return Ok(Done::Unchanged(key.to_proto(), record));
     }
     key.revoked_at = Some(ctx.now());
     key.version += 1;
@@ -150,5 +145,5 @@ pub(crate) async fn exchange(own: &Identity, call: &Call, text: SecretString) ->
         until: Some(key.expires_at),
     };
     let issued = own.signer.issue(subject, ctx.now())?;
-    Ok(pb::ExchangeApiKeyResponse { access_token: issued.token, access_token_expire_time: Some(timestamp(issued.expires_at)) })
+    Ok(pb::ExchangeApiKeyResponse { access_token: issued.token, access_token_expire_time: Some(clock::timestamp(issued.expires_at)) })
 }

@@ -3,30 +3,19 @@
 use rapport_identity_api::v1 as pb;
 use rapport_kit::filter::{Column, Field, Kind};
 use rapport_kit::mask::Mask;
-use rapport_kit::{Fault, name};
+use rapport_kit::{Fault, clock, name};
 
 use super::BusinessUnit;
-use crate::list::Listing;
-use crate::parse::{Problems, timestamp};
+use crate::parse::Problems;
 
 pub(super) const KNOWN: &[&str] = &["display_name", "parent", "legal_entity"];
 
-const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field { path: "display_name", column: Column::Plain("b.name_folded"), kind: Kind::Folded, sort: true },
     Field { path: "create_time", column: Column::Plain("b.created_at"), kind: Kind::Time, sort: true },
     Field { path: "parent", column: Column::Plain("b.parent_id"), kind: Kind::Uuid { collection: "businessUnits" }, sort: false },
     Field { path: "legal_entity", column: Column::Plain("b.legal_entity_id"), kind: Kind::Uuid { collection: "legalEntities" }, sort: false },
 ];
-
-pub(super) const LISTING: Listing = Listing {
-    select: "select b.id, b.version, b.display_name, b.parent_id, b.legal_entity_id, b.created_at, b.updated_at",
-    from: " from business_unit b where b.tenant_id = ",
-    id: "b.id",
-    fields: FIELDS,
-    order: "display_name",
-    resource: "identity.business_unit",
-    scoped: None,
-};
 
 /// `unit` with the fields of the mask as the request says.
 pub(super) fn change(mut unit: BusinessUnit, request: &pb::BusinessUnit, mask: &Mask) -> Result<BusinessUnit, Fault> {
@@ -58,8 +47,8 @@ impl From<&BusinessUnit> for pb::BusinessUnit {
             parent: unit.parent.map(|id| name::format("businessUnits", id)).unwrap_or_default(),
             legal_entity: unit.legal_entity.map(|id| name::format("legalEntities", id)).unwrap_or_default(),
             etag: unit.version.to_string(),
-            create_time: Some(timestamp(unit.created_at)),
-            update_time: Some(timestamp(unit.updated_at)),
+            create_time: Some(clock::timestamp(unit.created_at)),
+            update_time: Some(clock::timestamp(unit.updated_at)),
         }
     }
 }

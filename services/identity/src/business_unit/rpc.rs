@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::command::{self, ATTEMPTS, Done};
 use rapport_kit::db::Tx;
 use rapport_kit::mask::Mask;
 use rapport_kit::{Ctx, Fault, clock, name};
@@ -13,7 +14,6 @@ use super::{BusinessUnit, convert, sql};
 use crate::events::Fact;
 use crate::list::{self, Asked};
 use crate::parse::required;
-use crate::replay::{self, ATTEMPTS, Done};
 use crate::user::require_everything;
 use crate::{Identity, events, tenant};
 
@@ -31,7 +31,7 @@ impl pb::business_unit_service_server::BusinessUnitService for Rpc {
             return Err(Fault::invalid("business_unit.legal_entity", "must be given for a unit at the top").into());
         }
         let outcome = self.create(&ctx, unit).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn get_business_unit(&self, request: Request<pb::GetBusinessUnitRequest>) -> Result<Response<pb::BusinessUnit>, Status> {
@@ -47,7 +47,7 @@ impl pb::business_unit_service_server::BusinessUnitService for Rpc {
         let ctx = Ctx::of(&request)?;
         let pb::ListBusinessUnitsRequest { page_size, page_token, filter, order_by } = request.get_ref();
         let asked = Asked { page_size: *page_size, page_token, filter, order_by };
-        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, convert::LISTING, asked).await?;
+        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let business_units = rows.into_iter().map(|row| pb::BusinessUnit::from(&BusinessUnit::from(row))).collect();
         Ok(Response::new(pb::ListBusinessUnitsResponse { business_units, next_page_token }))
     }
@@ -58,13 +58,13 @@ impl pb::business_unit_service_server::BusinessUnitService for Rpc {
         let asked = required(request.business_unit, "business_unit")?;
         let mask = Mask::parse(request.update_mask, |field| convert::populated(&asked, field), convert::KNOWN)?;
         let outcome = self.update(&ctx, &asked, &mask).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn delete_business_unit(&self, request: Request<pb::DeleteBusinessUnitRequest>) -> Result<Response<()>, Status> {
         let ctx = Ctx::of(&request)?;
         let outcome = self.delete(&ctx, request.get_ref()).await;
-        replay::settle_empty(&self.0.db, &ctx, outcome).await?;
+        command::answer_empty(&self.0.db, &ctx, outcome).await?;
         Ok(Response::new(()))
     }
 }
@@ -89,7 +89,7 @@ impl Rpc {
         let mut tx = self.0.db.begin(ctx).await?;
         tenant::lock(&mut tx, ctx).await?;
         let current = sql::find(tx.conn(), ctx, id).await?.ok_or_else(|| Fault::not_found(&asked.name))?;
-        replay::require_etag(&asked.etag, current.version, || asked.name.clone())?;
+        command::require_etag(&asked.etag, current.version, || asked.name.clone())?;
         let mut unit = convert::change(current.clone(), asked, mask)?;
         if unit.parent != current.parent || unit.legal_entity != current.legal_entity {
             let height = usize::try_from(sql::height(&mut tx, ctx, id).await?).map_err(Fault::internal)?;
@@ -99,7 +99,7 @@ impl Rpc {
         unit.updated_at = ctx.now();
         let entries = events::business_unit(ctx, &unit, Fact::Updated)?;
         if !sql::update(&mut tx, ctx, &unit, &entries).await.map_err(refused)? {
-            return Err(replay::lost_race(&asked.etag, asked.name.clone()));
+            return Err(command::lost_race(&asked.etag, asked.name.clone()));
         }
         tx.commit().await?;
         self.0.heed(&entries).await;
@@ -112,7 +112,7 @@ impl Rpc {
         let mut conn = self.0.db.for_tenant(ctx).await?;
         for _ in 0..ATTEMPTS {
             let mut unit = sql::find(&mut conn, ctx, id).await?.ok_or_else(|| Fault::not_found(&request.name))?;
-            replay::require_etag(&request.etag, unit.version, || request.name.clone())?;
+            command::require_etag(&request.etag, unit.version, || request.name.clone())?;
             unit.version += 1;
             let entries = events::business_unit(ctx, &unit, Fact::Deleted)?;
             if sql::delete(&mut conn, ctx, &unit, &entries).await.map_err(in_use)? {
@@ -121,7 +121,7 @@ impl Rpc {
                 return Ok(());
             }
         }
-        Err(replay::lost_race(&request.etag, request.name.clone()))
+        Err(command::lost_race(&request.etag, request.name.clone()))
     }
 }
 

@@ -1,36 +1,24 @@
 //! Between legal entities and their messages.
 
 use rapport_identity_api::v1 as pb;
-use rapport_kit::Fault;
 use rapport_kit::filter::{Column, Field, Kind};
 use rapport_kit::mask::Mask;
+use rapport_kit::{Fault, clock};
 
 use super::LegalEntity;
 use super::codes::{is_country, is_currency};
 use super::model::{Series, TaxId};
-use crate::list::Listing;
-use crate::parse::{Problems, timestamp};
+use crate::parse::Problems;
 
 pub(super) const KNOWN: &[&str] =
     &["display_name", "country", "currency", "fiscal_year_start_month", "default_language", "time_zone", "tax_ids", "number_series"];
 
-const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field { path: "display_name", column: Column::Plain("l.name_folded"), kind: Kind::Folded, sort: true },
     Field { path: "create_time", column: Column::Plain("l.created_at"), kind: Kind::Time, sort: true },
     Field { path: "country", column: Column::Plain("l.country"), kind: Kind::Text, sort: false },
     Field { path: "currency", column: Column::Plain("l.currency"), kind: Kind::Text, sort: false },
 ];
-
-pub(super) const LISTING: Listing = Listing {
-    select: "select l.id, l.version, l.display_name, l.country, l.currency, l.fiscal_year_start_month, l.default_language, l.time_zone, \
-             l.tax_ids, l.number_series, l.created_at, l.updated_at",
-    from: " from legal_entity l where l.tenant_id = ",
-    id: "l.id",
-    fields: FIELDS,
-    order: "display_name",
-    resource: "identity.legal_entity",
-    scoped: None,
-};
 
 /// `entity` with the fields of the mask as the request says.
 pub(super) fn change(mut entity: LegalEntity, request: &pb::LegalEntity, mask: &Mask) -> Result<LegalEntity, Fault> {
@@ -135,8 +123,8 @@ impl From<&LegalEntity> for pb::LegalEntity {
             tax_ids: entity.tax_ids.iter().map(tax_id).collect(),
             number_series: entity.series.iter().map(series).collect(),
             etag: entity.version.to_string(),
-            create_time: Some(timestamp(entity.created_at)),
-            update_time: Some(timestamp(entity.updated_at)),
+            create_time: Some(clock::timestamp(entity.created_at)),
+            update_time: Some(clock::timestamp(entity.updated_at)),
         }
     }
 }

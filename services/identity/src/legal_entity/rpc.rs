@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::command::{self, ATTEMPTS, Done};
 use rapport_kit::mask::Mask;
 use rapport_kit::{Ctx, Fault, clock, name};
 use tonic::{Request, Response, Status};
@@ -11,7 +12,6 @@ use super::{LegalEntity, convert, sql};
 use crate::events::Fact;
 use crate::list::{self, Asked};
 use crate::parse::required;
-use crate::replay::{self, ATTEMPTS, Done};
 use crate::{Identity, events};
 
 /// The RPC service.
@@ -40,7 +40,7 @@ impl pb::legal_entity_service_server::LegalEntityService for Rpc {
         let whole = Mask::parse(None, |_| true, convert::KNOWN)?;
         let entity = convert::change(empty, &asked, &whole)?;
         let outcome = self.create(&ctx, &entity).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn get_legal_entity(&self, request: Request<pb::GetLegalEntityRequest>) -> Result<Response<pb::LegalEntity>, Status> {
@@ -52,7 +52,7 @@ impl pb::legal_entity_service_server::LegalEntityService for Rpc {
         let ctx = Ctx::of(&request)?;
         let pb::ListLegalEntitiesRequest { page_size, page_token, filter, order_by } = request.get_ref();
         let asked = Asked { page_size: *page_size, page_token, filter, order_by };
-        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, convert::LISTING, asked).await?;
+        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let legal_entities = rows.into_iter().map(|row| pb::LegalEntity::from(&LegalEntity::from(row))).collect();
         Ok(Response::new(pb::ListLegalEntitiesResponse { legal_entities, next_page_token }))
     }
@@ -63,7 +63,7 @@ impl pb::legal_entity_service_server::LegalEntityService for Rpc {
         let asked = required(request.legal_entity, "legal_entity")?;
         let mask = Mask::parse(request.update_mask, |field| convert::populated(&asked, field), convert::KNOWN)?;
         let outcome = self.update(&ctx, &asked, &mask).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 }
 
@@ -82,7 +82,7 @@ impl Rpc {
     async fn update(&self, ctx: &Ctx, asked: &pb::LegalEntity, mask: &Mask) -> Result<Done<pb::LegalEntity>, Fault> {
         for _ in 0..ATTEMPTS {
             let current = self.read(ctx, &asked.name).await?;
-            replay::require_etag(&asked.etag, current.version, || asked.name.clone())?;
+            command::require_etag(&asked.etag, current.version, || asked.name.clone())?;
             let mut entity = convert::change(current, asked, mask)?;
             entity.version += 1;
             entity.updated_at = ctx.now();
@@ -94,6 +94,6 @@ impl Rpc {
                 break;
             }
         }
-        Err(replay::lost_race(&asked.etag, asked.name.clone()))
+        Err(command::lost_race(&asked.etag, asked.name.clone()))
     }
 }

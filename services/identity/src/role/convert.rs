@@ -1,6 +1,7 @@
 //! Between roles and their messages.
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::clock;
 use rapport_kit::filter::{Column, Field, Kind};
 use rapport_kit::mask::Mask;
 use rapport_proto::common::v1 as common;
@@ -8,7 +9,7 @@ use rapport_proto::common::v1 as common;
 use super::Role;
 use super::model::{Effect, Rule};
 use crate::catalogue;
-use crate::parse::{Problems, timestamp};
+use crate::parse::Problems;
 
 pub(super) const KNOWN: &[&str] = &["display_name", "description", "permissions", "field_rules"];
 
@@ -105,8 +106,8 @@ impl From<&Role> for pb::Role {
             permissions: role.permissions.clone(),
             field_rules: rules_of(role),
             etag: role.version.to_string(),
-            create_time: Some(timestamp(role.created_at)),
-            update_time: Some(timestamp(role.updated_at)),
+            create_time: Some(clock::timestamp(role.created_at)),
+            update_time: Some(clock::timestamp(role.updated_at)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::command::{self, ATTEMPTS, Done};
 use rapport_kit::mask::Mask;
 use rapport_kit::{Ctx, Fault, clock, name};
 use tonic::{Request, Response, Status};
@@ -11,7 +12,6 @@ use super::{Role, convert, sql};
 use crate::events::Fact;
 use crate::list::{self, Asked};
 use crate::parse::{Problems, required};
-use crate::replay::{self, ATTEMPTS, Done};
 use crate::user::require_rules_kept;
 use crate::{Identity, events, tenant};
 
@@ -40,7 +40,7 @@ impl pb::role_service_server::RoleService for Rpc {
         let role = convert::change(empty, &asked, &whole, &mut problems);
         problems.done()?;
         let outcome = self.create(&ctx, role).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn get_role(&self, request: Request<pb::GetRoleRequest>) -> Result<Response<pb::Role>, Status> {
@@ -63,13 +63,13 @@ impl pb::role_service_server::RoleService for Rpc {
         let asked = required(request.role, "role")?;
         let mask = Mask::parse(request.update_mask, |field| populated(&asked, field), convert::KNOWN)?;
         let outcome = self.update(&ctx, &asked, &mask).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn delete_role(&self, request: Request<pb::DeleteRoleRequest>) -> Result<Response<()>, Status> {
         let ctx = Ctx::of(&request)?;
         let outcome = self.delete(&ctx, request.get_ref()).await;
-        replay::settle_empty(&self.0.db, &ctx, outcome).await?;
+        command::answer_empty(&self.0.db, &ctx, outcome).await?;
         Ok(Response::new(()))
     }
 }
@@ -95,7 +95,7 @@ impl Rpc {
     async fn update(&self, ctx: &Ctx, asked: &pb::Role, mask: &Mask) -> Result<Done<pb::Role>, Fault> {
         for _ in 0..ATTEMPTS {
             let current = self.read(ctx, &asked.name).await?;
-            replay::require_etag(&asked.etag, current.version, || current.name())?;
+            command::require_etag(&asked.etag, current.version, || current.name())?;
             require_own(&current)?;
             let mut problems = Problems::default();
             let mut changed = convert::change(current.clone(), asked, mask, &mut problems);
@@ -116,7 +116,7 @@ impl Rpc {
                 break;
             }
         }
-        Err(replay::lost_race(&asked.etag, asked.name.clone()))
+        Err(command::lost_race(&asked.etag, asked.name.clone()))
     }
 
     async fn delete(&self, ctx: &Ctx, request: &pb::DeleteRoleRequest) -> Result<(), Fault> {
@@ -124,7 +124,7 @@ impl Rpc {
         let mut tx = self.0.db.begin(ctx).await?;
         tenant::lock(&mut tx, ctx).await?;
         let mut role = sql::find(tx.conn(), ctx, id).await?.ok_or_else(|| Fault::not_found(&request.name))?;
-        replay::require_etag(&request.etag, role.version, || request.name.clone())?;
+        command::require_etag(&request.etag, role.version, || request.name.clone())?;
         require_own(&role)?;
         if sql::held(&mut tx, ctx, id).await? {
             return Err(Fault::precondition("ROLE_IN_USE", "Take the role from everybody who holds it first."));
@@ -132,7 +132,7 @@ impl Rpc {
         role.version += 1;
         let entries = events::role(ctx, &role, Fact::Deleted)?;
         if !sql::delete(&mut tx, ctx, &role, &entries).await? {
-            return Err(replay::lost_race(&request.etag, request.name.clone()));
+            return Err(command::lost_race(&request.etag, request.name.clone()));
         }
         tx.commit().await?;
         self.0.heed(&entries).await;

@@ -2,11 +2,11 @@
 
 use prost_types::FieldMask;
 use rapport_identity_api::v1 as pb;
-use rapport_kit::Fault;
 use rapport_kit::mask::Mask;
+use rapport_kit::{Fault, clock};
 
 use super::SecurityPolicy;
-use crate::parse::{Problems, timestamp};
+use crate::parse::Problems;
 
 const KNOWN: &[&str] = &[
     "password_min_length",
@@ -32,8 +32,8 @@ impl From<&SecurityPolicy> for pb::SecurityPolicy {
             data_owner: policy.data_owner.clone(),
             stored,
             etag: if stored { policy.version.to_string() } else { String::new() },
-            create_time: stored.then(|| timestamp(policy.created_at)),
-            update_time: stored.then(|| timestamp(policy.updated_at)),
+            create_time: stored.then(|| clock::timestamp(policy.created_at)),
+            update_time: stored.then(|| clock::timestamp(policy.updated_at)),
         }
     }
 }

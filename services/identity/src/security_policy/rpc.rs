@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::command::{self, ATTEMPTS, Done};
 use rapport_kit::{Ctx, Fault};
 use tonic::{Request, Response, Status};
 
 use super::{convert, sql};
 use crate::parse::required;
-use crate::replay::{self, ATTEMPTS, Done};
 use crate::{Identity, events};
 
 /// The RPC service.
@@ -27,7 +27,7 @@ impl pb::security_policy_service_server::SecurityPolicyService for Rpc {
         let request = request.into_inner();
         required(request.security_policy.as_ref(), "security_policy")?;
         let outcome = self.update(&ctx, request).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 }
 
@@ -39,7 +39,7 @@ impl Rpc {
         }
         for _ in 0..ATTEMPTS {
             let current = sql::get(&self.0.db, ctx).await?;
-            replay::require_etag(&asked.etag, current.version, || "securityPolicy".to_owned())?;
+            command::require_etag(&asked.etag, current.version, || "securityPolicy".to_owned())?;
             let changed = convert::parse(&current, &asked, request.update_mask.clone(), "security_policy.")?.stored(ctx.now());
             let entries = events::security_policy_updated(ctx, &changed)?;
             if sql::put(&self.0.db, ctx, &changed, &entries).await? {
@@ -50,7 +50,7 @@ impl Rpc {
                 break;
             }
         }
-        Err(replay::lost_race(&asked.etag, "securityPolicy".to_owned()))
+        Err(command::lost_race(&asked.etag, "securityPolicy".to_owned()))
     }
 }
 

@@ -2,15 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use rapport_identity_api::v1 as pb;
-use rapport_kit::access::Table;
 use rapport_kit::filter::{Column, Field, Kind};
 use rapport_kit::{Fault, clock, name};
 
 use super::ServiceAccount;
-use crate::list::Listing;
-use crate::parse::{Problems, timestamp};
+use crate::parse::Problems;
 
-const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field { path: "display_name", column: Column::Plain("a.name_folded"), kind: Kind::Folded, sort: true },
     Field { path: "create_time", column: Column::Plain("a.created_at"), kind: Kind::Time, sort: true },
     Field { path: "business_unit", column: Column::Plain("a.unit_id"), kind: Kind::Uuid { collection: "businessUnits" }, sort: false },
@@ -21,18 +19,6 @@ const FIELDS: &[Field] = &[
         sort: false,
     },
 ];
-
-pub(super) const TABLE: Table = Table { tenant: "a.tenant_id", id: "a.id", owner: "a.id" };
-
-pub(super) const LISTING: Listing = Listing {
-    select: "select a.id, a.version, a.display_name, a.description, a.unit_id, a.grants, a.created_at, a.updated_at",
-    from: " from service_account a where a.tenant_id = ",
-    id: "a.id",
-    fields: FIELDS,
-    order: "display_name",
-    resource: "identity.service_account",
-    scoped: Some(TABLE),
-};
 
 /// The service account that is asked for.
 pub(super) fn create(request: &pb::ServiceAccount, now: DateTime<Utc>) -> Result<ServiceAccount, Fault> {
@@ -60,8 +46,8 @@ impl From<&ServiceAccount> for pb::ServiceAccount {
             business_unit: account.unit.map(|id| name::format("businessUnits", id)).unwrap_or_default(),
             grants: account.grants.iter().map(pb::Grant::from).collect(),
             etag: account.version.to_string(),
-            create_time: Some(timestamp(account.created_at)),
-            update_time: Some(timestamp(account.updated_at)),
+            create_time: Some(clock::timestamp(account.created_at)),
+            update_time: Some(clock::timestamp(account.updated_at)),
         }
     }
 }

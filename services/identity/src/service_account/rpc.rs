@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::command::{self, ATTEMPTS, Done};
+use rapport_kit::journal::Record;
 use rapport_kit::{Ctx, Fault, name};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -11,7 +13,6 @@ use super::{ServiceAccount, convert, sql};
 use crate::events::AccountFact;
 use crate::list::{self, Asked};
 use crate::parse::required;
-use crate::replay::{self, ATTEMPTS, Done};
 use crate::user::{Grant, granting, put_grant, remove_grant, require_unit_within, require_within};
 use crate::{Identity, api_key, events, tenant};
 
@@ -32,7 +33,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
         let asked = required(request.into_inner().service_account, "service_account")?;
         let account = convert::create(&asked, ctx.now())?;
         let outcome = self.create(&ctx, &account).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn get_service_account(&self, request: Request<pb::GetServiceAccountRequest>) -> Result<Response<pb::ServiceAccount>, Status> {
@@ -47,7 +48,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
         let ctx = Ctx::of(&request)?;
         let pb::ListServiceAccountsRequest { page_size, page_token, filter, order_by } = request.get_ref();
         let asked = Asked { page_size: *page_size, page_token, filter, order_by };
-        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, convert::LISTING, asked).await?;
+        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let service_accounts = rows.into_iter().map(|row| pb::ServiceAccount::from(&ServiceAccount::from(row))).collect();
         Ok(Response::new(pb::ListServiceAccountsResponse { service_accounts, next_page_token }))
     }
@@ -55,7 +56,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
     async fn delete_service_account(&self, request: Request<pb::DeleteServiceAccountRequest>) -> Result<Response<()>, Status> {
         let ctx = Ctx::of(&request)?;
         let outcome = self.delete(&ctx, request.get_ref()).await;
-        replay::settle_empty(&self.0.db, &ctx, outcome).await?;
+        command::answer_empty(&self.0.db, &ctx, outcome).await?;
         Ok(Response::new(()))
     }
 
@@ -64,7 +65,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
         let request = request.get_ref();
         let grant = granting(&request.role, request.level())?;
         let outcome = self.change(&ctx, &request.name, &request.etag, Change::Grant(grant)).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn revoke_service_account_role(
@@ -75,7 +76,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
         let request = request.get_ref();
         let role = name::parse("roles", &request.role, "role")?;
         let outcome = self.change(&ctx, &request.name, &request.etag, Change::Revoke(role)).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn create_api_key(&self, request: Request<pb::CreateApiKeyRequest>) -> Result<Response<pb::CreateApiKeyResponse>, Status> {
@@ -98,7 +99,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
         let asked = &request.get_ref().name;
         let id = name::parse("apiKeys", asked, "name")?;
         let outcome = self.revoke(&ctx, id, asked).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn exchange_api_key(&self, request: Request<pb::ExchangeApiKeyRequest>) -> Result<Response<pb::ExchangeApiKeyResponse>, Status> {
@@ -125,7 +126,7 @@ impl Rpc {
     async fn delete(&self, ctx: &Ctx, request: &pb::DeleteServiceAccountRequest) -> Result<(), Fault> {
         for _ in 0..ATTEMPTS {
             let mut account = self.read(ctx, &request.name, "name").await?;
-            replay::require_etag(&request.etag, account.version, || request.name.clone())?;
+            command::require_etag(&request.etag, account.version, || request.name.clone())?;
             account.touch(ctx.now());
             let entries = events::service_account(ctx, &account, AccountFact::Deleted)?;
             if sql::delete(&self.0.db, ctx, &account, &entries).await? {
@@ -133,7 +134,7 @@ impl Rpc {
                 return Ok(());
             }
         }
-        Err(replay::lost_race(&request.etag, request.name.clone()))
+        Err(command::lost_race(&request.etag, request.name.clone()))
     }
 
     /// Grants change while the tenant stands still, so that no role is deleted meanwhile.
@@ -142,7 +143,7 @@ impl Rpc {
         let mut tx = self.0.db.begin(ctx).await?;
         tenant::lock(&mut tx, ctx).await?;
         let mut account = sql::visible(tx.conn(), ctx, &ctx.scope(), id, true).await?.ok_or_else(|| Fault::not_found(name))?;
-        replay::require_etag(etag, account.version, || name.to_owned())?;
+        command::require_etag(etag, account.version, || name.to_owned())?;
         let changed = match change {
             Change::Grant(grant) => {
                 require_within(tx.conn(), ctx, grant, account.unit).await?;
@@ -151,7 +152,8 @@ impl Rpc {
             Change::Revoke(role) => remove_grant(&mut account.grants, role),
         };
         if !changed {
-            return Ok(Done::Unchanged((&account).into()));
+            let record = Record { collection: "serviceAccounts", id: account.id, version: account.version };
+            return Ok(Done::Unchanged((&account).into(), record));
         }
         if account.grants.len() > 100 {
             return Err(Fault::precondition("TOO_MANY_GRANTS", "Take another role back first: a service account holds at most 100."));
@@ -159,7 +161,7 @@ impl Rpc {
         account.touch(ctx.now());
         let entries = events::service_account(ctx, &account, AccountFact::GrantsChanged)?;
         if !sql::update_grants(&mut tx, ctx, &account, &entries).await? {
-            return Err(replay::lost_race(etag, name.to_owned()));
+            return Err(command::lost_race(etag, name.to_owned()));
         }
         tx.commit().await?;
         self.0.heed(&entries).await;

@@ -1,7 +1,7 @@
 //! Every statement about service accounts.
 
 use chrono::{DateTime, Utc};
-use rapport_kit::access::Scope;
+use rapport_kit::access::{Scope, Table};
 use rapport_kit::db::{Conn, Tx};
 use rapport_kit::filter::fold;
 use rapport_kit::journal::Entry;
@@ -11,8 +11,21 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::ServiceAccount;
-use super::convert::{LISTING, TABLE};
+use super::convert::FIELDS;
+use crate::list::Listing;
 use crate::user::Grant;
+
+pub(super) const TABLE: Table = Table { tenant: "a.tenant_id", id: "a.id", owner: "a.id" };
+
+pub(super) const LISTING: Listing = Listing {
+    select: "select a.id, a.version, a.display_name, a.description, a.unit_id, a.grants, a.created_at, a.updated_at",
+    from: " from service_account a where a.tenant_id = ",
+    id: "a.id",
+    fields: FIELDS,
+    order: "display_name",
+    resource: "identity.service_account",
+    scoped: Some(TABLE),
+};
 
 /// A row.
 #[derive(Debug, sqlx::FromRow)]

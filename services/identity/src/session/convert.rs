@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use rapport_identity_api::v1 as pb;
-use rapport_kit::name;
+use rapport_kit::{clock, name};
 use tonic::Request;
 use uuid::Uuid;
 
 use super::model::Session;
-use crate::parse::timestamp;
 
 /// The client as it named itself, and the address that the nearest proxy saw.
 pub(super) fn client<T>(request: &Request<T>) -> (String, String) {
@@ -27,9 +26,9 @@ pub(super) fn to_proto(session: &Session, current: Option<Uuid>) -> pb::Session 
         user_agent: session.user_agent.clone(),
         ip_address: session.ip_address.clone(),
         current: current == Some(session.id),
-        last_use_time: Some(timestamp(session.last_use_at)),
-        idle_expire_time: Some(timestamp(session.idle_expires_at)),
-        expire_time: Some(timestamp(session.expires_at)),
-        create_time: Some(timestamp(session.created_at)),
+        last_use_time: Some(clock::timestamp(session.last_use_at)),
+        idle_expire_time: Some(clock::timestamp(session.idle_expires_at)),
+        expire_time: Some(clock::timestamp(session.expires_at)),
+        create_time: Some(clock::timestamp(session.created_at)),
     }
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use rapport_identity_api::v1 as pb;
 use rapport_kit::ctx::{self, Call};
 use rapport_kit::page::{self, Cursor, Query};
-use rapport_kit::{Ctx, Fault, name};
+use rapport_kit::{Ctx, Fault, clock, command, name};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{convert, sign_in, sql};
-use crate::parse::timestamp;
-use crate::{Identity, replay, user};
+use crate::{Identity, user};
 
 /// The RPC service.
 pub(crate) struct Rpc(pub(crate) Arc<Identity>);
@@ -25,7 +24,7 @@ impl pb::session_service_server::SessionService for Rpc {
         Ok(Response::new(pb::SignInResponse {
             session: Some(convert::to_proto(&opened.session, Some(opened.session.id))),
             access_token: opened.access.token,
-            access_token_expire_time: Some(timestamp(opened.access.expires_at)),
+            access_token_expire_time: Some(clock::timestamp(opened.access.expires_at)),
             refresh_token: opened.refresh_token,
         }))
     }
@@ -36,7 +35,7 @@ impl pb::session_service_server::SessionService for Rpc {
         Ok(Response::new(pb::RefreshSessionResponse {
             session: Some(convert::to_proto(&opened.session, Some(opened.session.id))),
             access_token: opened.access.token,
-            access_token_expire_time: Some(timestamp(opened.access.expires_at)),
+            access_token_expire_time: Some(clock::timestamp(opened.access.expires_at)),
             refresh_token: opened.refresh_token,
         }))
     }
@@ -45,7 +44,7 @@ impl pb::session_service_server::SessionService for Rpc {
         let ctx = Ctx::of(&request)?;
         if let Some(session) = ctx::session(&request)? {
             let outcome = sign_in::end(&self.0, &ctx, session, ctx.subject()).await;
-            replay::settle_empty(&self.0.db, &ctx, outcome).await?;
+            command::answer_empty(&self.0.db, &ctx, outcome).await?;
         }
         Ok(Response::new(()))
     }
@@ -62,12 +61,9 @@ impl pb::session_service_server::SessionService for Rpc {
         let query = Query::of(&ctx).with("user", whose);
         let before = ctx.call().sealer.open(&request.page_token, &query)?.map_or(Uuid::max(), |cursor| cursor.id);
         let mut sessions = sql::open(&self.0.db, &ctx, whose, before, size + 1).await?;
-        let size = usize::try_from(size).map_err(Fault::internal)?;
-        let has_more = sessions.len() > size;
-        sessions.truncate(size);
-        let last = sessions.last().filter(|_| has_more).map(|session| Cursor { keys: Vec::new(), id: session.id });
+        let next_page_token = page::end(&ctx, &query, &mut sessions, size, |session| Ok(Cursor { keys: Vec::new(), id: session.id }))?;
         Ok(Response::new(pb::ListSessionsResponse {
-            next_page_token: last.map(|cursor| ctx.call().sealer.seal(&cursor, &query)).unwrap_or_default(),
+            next_page_token,
             sessions: sessions.iter().map(|session| convert::to_proto(session, current)).collect(),
         }))
     }
@@ -77,7 +73,7 @@ impl pb::session_service_server::SessionService for Rpc {
         let asked = &request.get_ref().name;
         let id = name::parse("sessions", asked, "name")?;
         let outcome = self.revoke(&ctx, id, asked).await;
-        replay::settle_empty(&self.0.db, &ctx, outcome).await?;
+        command::answer_empty(&self.0.db, &ctx, outcome).await?;
         Ok(Response::new(()))
     }
 }

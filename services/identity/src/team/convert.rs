@@ -3,16 +3,15 @@
 use rapport_identity_api::v1 as pb;
 use rapport_kit::filter::{Column, Field, Kind};
 use rapport_kit::mask::Mask;
-use rapport_kit::{Fault, name};
+use rapport_kit::{Fault, clock, name};
 
 use super::Team;
 use super::model::MOST;
-use crate::list::Listing;
-use crate::parse::{Problems, timestamp};
+use crate::parse::Problems;
 
 pub(super) const KNOWN: &[&str] = &["display_name", "description", "members"];
 
-const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field { path: "display_name", column: Column::Plain("t.name_folded"), kind: Kind::Folded, sort: true },
     Field { path: "create_time", column: Column::Plain("t.created_at"), kind: Kind::Time, sort: true },
     Field {
@@ -22,16 +21,6 @@ const FIELDS: &[Field] = &[
         sort: false,
     },
 ];
-
-pub(super) const LISTING: Listing = Listing {
-    select: "select t.id, t.version, t.display_name, t.description, t.members, t.created_at, t.updated_at",
-    from: " from team t where t.tenant_id = ",
-    id: "t.id",
-    fields: FIELDS,
-    order: "display_name",
-    resource: "identity.team",
-    scoped: None,
-};
 
 /// `team` with the fields of the mask as the request says.
 pub(super) fn change(mut team: Team, request: &pb::Team, mask: &Mask) -> Result<Team, Fault> {
@@ -80,8 +69,8 @@ impl From<&Team> for pb::Team {
             description: team.description.clone(),
             members: team.members.iter().map(|id| name::format("users", *id)).collect(),
             etag: team.version.to_string(),
-            create_time: Some(timestamp(team.created_at)),
-            update_time: Some(timestamp(team.updated_at)),
+            create_time: Some(clock::timestamp(team.created_at)),
+            update_time: Some(clock::timestamp(team.updated_at)),
         }
     }
 }

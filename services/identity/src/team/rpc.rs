@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::command::{self, ATTEMPTS, Done};
+use rapport_kit::journal::Record;
 use rapport_kit::mask::Mask;
 use rapport_kit::{Ctx, Fault, clock, name};
 use tonic::{Request, Response, Status};
@@ -12,7 +14,6 @@ use super::{Team, convert, sql};
 use crate::events::Fact;
 use crate::list::{self, Asked};
 use crate::parse::required;
-use crate::replay::{self, ATTEMPTS, Done};
 use crate::user::require_everything;
 use crate::{Identity, events};
 
@@ -44,7 +45,7 @@ impl pb::team_service_server::TeamService for Rpc {
         let whole = Mask::parse(None, |_| true, convert::KNOWN)?;
         let team = convert::change(empty, &asked, &whole)?;
         let outcome = self.create(&ctx, team).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn get_team(&self, request: Request<pb::GetTeamRequest>) -> Result<Response<pb::Team>, Status> {
@@ -56,7 +57,7 @@ impl pb::team_service_server::TeamService for Rpc {
         let ctx = Ctx::of(&request)?;
         let pb::ListTeamsRequest { page_size, page_token, filter, order_by } = request.get_ref();
         let asked = Asked { page_size: *page_size, page_token, filter, order_by };
-        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, convert::LISTING, asked).await?;
+        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let teams = rows.into_iter().map(|row| pb::Team::from(&Team::from(row))).collect();
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
     }
@@ -67,13 +68,13 @@ impl pb::team_service_server::TeamService for Rpc {
         let asked = required(request.team, "team")?;
         let mask = Mask::parse(request.update_mask, |field| convert::populated(&asked, field), convert::KNOWN)?;
         let outcome = self.change(&ctx, &asked.name, &asked.etag, &Change::Fields(&asked, &mask)).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn delete_team(&self, request: Request<pb::DeleteTeamRequest>) -> Result<Response<()>, Status> {
         let ctx = Ctx::of(&request)?;
         let outcome = self.delete(&ctx, request.get_ref()).await;
-        replay::settle_empty(&self.0.db, &ctx, outcome).await?;
+        command::answer_empty(&self.0.db, &ctx, outcome).await?;
         Ok(Response::new(()))
     }
 
@@ -82,7 +83,7 @@ impl pb::team_service_server::TeamService for Rpc {
         let pb::AddTeamMemberRequest { name, user, etag } = request.get_ref();
         let user = name::parse("users", user, "user")?;
         let outcome = self.change(&ctx, name, etag, &Change::Add(user)).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn remove_team_member(&self, request: Request<pb::RemoveTeamMemberRequest>) -> Result<Response<pb::Team>, Status> {
@@ -90,7 +91,7 @@ impl pb::team_service_server::TeamService for Rpc {
         let pb::RemoveTeamMemberRequest { name, user, etag } = request.get_ref();
         let user = name::parse("users", user, "user")?;
         let outcome = self.change(&ctx, name, etag, &Change::Remove(user)).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 }
 
@@ -113,7 +114,7 @@ impl Rpc {
         require_everything(ctx)?;
         for _ in 0..ATTEMPTS {
             let mut team = self.read(ctx, name).await?;
-            replay::require_etag(etag, team.version, || name.to_owned())?;
+            command::require_etag(etag, team.version, || name.to_owned())?;
             let changed = match change {
                 Change::Fields(asked, mask) => {
                     team = convert::change(team, asked, mask)?;
@@ -129,7 +130,8 @@ impl Rpc {
                 Change::Remove(user) => team.remove(*user),
             };
             if !changed {
-                return Ok(Done::Unchanged((&team).into()));
+                let record = Record { collection: "teams", id: team.id, version: team.version };
+                return Ok(Done::Unchanged((&team).into(), record));
             }
             team.version += 1;
             team.updated_at = ctx.now();
@@ -142,14 +144,14 @@ impl Rpc {
                 break;
             }
         }
-        Err(replay::lost_race(etag, name.to_owned()))
+        Err(command::lost_race(etag, name.to_owned()))
     }
 
     async fn delete(&self, ctx: &Ctx, request: &pb::DeleteTeamRequest) -> Result<(), Fault> {
         require_everything(ctx)?;
         for _ in 0..ATTEMPTS {
             let mut team = self.read(ctx, &request.name).await?;
-            replay::require_etag(&request.etag, team.version, || request.name.clone())?;
+            command::require_etag(&request.etag, team.version, || request.name.clone())?;
             team.version += 1;
             let entries = events::team(ctx, &team, Fact::Deleted)?;
             if sql::delete(&self.0.db, ctx, &team, &entries).await? {
@@ -157,7 +159,7 @@ impl Rpc {
                 return Ok(());
             }
         }
-        Err(replay::lost_race(&request.etag, request.name.clone()))
+        Err(command::lost_race(&request.etag, request.name.clone()))
     }
 
     async fn require_users(&self, ctx: &Ctx, ids: &[Uuid], field: &str) -> Result<(), Fault> {

@@ -8,6 +8,18 @@ use rapport_kit::{Ctx, Db, Fault};
 use uuid::Uuid;
 
 use super::Team;
+use super::convert::FIELDS;
+use crate::list::Listing;
+
+pub(super) const LISTING: Listing = Listing {
+    select: "select t.id, t.version, t.display_name, t.description, t.members, t.created_at, t.updated_at",
+    from: " from team t where t.tenant_id = ",
+    id: "t.id",
+    fields: FIELDS,
+    order: "display_name",
+    resource: "identity.team",
+    scoped: None,
+};
 
 /// A row.
 #[derive(Debug, sqlx::FromRow)]

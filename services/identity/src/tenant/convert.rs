@@ -1,12 +1,12 @@
 //! Between tenants and their messages.
 
 use rapport_identity_api::v1 as pb;
-use rapport_kit::{Fault, name};
+use rapport_kit::{Fault, clock, name};
 use secrecy::SecretString;
 
 use super::Tenant;
 use super::model::is_slug;
-use crate::parse::{Problems, required, timestamp};
+use crate::parse::{Problems, required};
 
 /// A tenant as it is asked for.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ impl From<&Tenant> for pb::Tenant {
             display_name: tenant.display_name.clone(),
             slug: tenant.slug.clone(),
             etag: tenant.version.to_string(),
-            create_time: Some(timestamp(tenant.created_at)),
-            update_time: Some(timestamp(tenant.updated_at)),
+            create_time: Some(clock::timestamp(tenant.created_at)),
+            update_time: Some(clock::timestamp(tenant.updated_at)),
         }
     }
 }

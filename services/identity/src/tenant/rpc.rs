@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
-use rapport_kit::journal::{Earlier, snapshots};
+use rapport_kit::journal::{Earlier, at_version};
 use rapport_kit::{Ctx, Fault, clock, ctx::Call, name};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -47,7 +47,8 @@ impl Rpc {
     /// The answer of an earlier request with the same key, or else the refusal.
     async fn earlier(&self, ctx: &Ctx, fault: Fault) -> Result<(pb::Tenant, Uuid), Fault> {
         let Some(earlier) = Earlier::find(&self.0.db, ctx).await? else { return Err(fault) };
-        let tenant = snapshots(&self.0.db, ctx, &[earlier.record()?]).await?.pop().ok_or_else(|| Fault::internal("a snapshot is missing"))?;
+        let (id, version) = earlier.record()?;
+        let tenant = at_version(&self.0.db, ctx, id, version).await?;
         let administrator = sql::administrator(&self.0.db, ctx).await?.ok_or_else(|| Fault::internal("a tenant has no user"))?;
         Ok((tenant, administrator))
     }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
 use rapport_kit::ctx::Call;
-use rapport_kit::{Ctx, Fault, name};
+use rapport_kit::{Ctx, Fault, clock, name};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{Request, Response, Status};
 
-use crate::parse::timestamp;
 use crate::signing_key::Subject;
 use crate::{Identity, service_account, user};
 
@@ -39,7 +38,7 @@ impl pb::token_service_server::TokenService for Rpc {
         }
         let subject = Subject { tenant, name: request.actor, session: None, service: Some(request.service), scope: None, until: None };
         let issued = self.0.signer.issue(subject, ctx.now())?;
-        let expires = timestamp(issued.expires_at);
+        let expires = clock::timestamp(issued.expires_at);
         Ok(Response::new(pb::ExchangeTokenResponse { access_token: issued.token, access_token_expire_time: Some(expires) }))
     }
 }

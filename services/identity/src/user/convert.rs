@@ -2,19 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use rapport_identity_api::v1 as pb;
-use rapport_kit::access::Table;
 use rapport_kit::filter::{Column, Field, Kind};
 use rapport_kit::mask::Mask;
-use rapport_kit::{Fault, name};
+use rapport_kit::{Fault, clock, name};
 use rapport_proto::common::v1 as common;
 
 use super::{Grant, Level, User};
-use crate::list::Listing;
-use crate::parse::{Problems, timestamp};
+use crate::parse::Problems;
 
 pub(super) const KNOWN: &[&str] = &["display_name", "email", "business_unit", "locale", "time_zone"];
 
-const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field { path: "display_name", column: Column::Plain("u.name_folded"), kind: Kind::Folded, sort: true },
     Field { path: "email", column: Column::Plain("u.email_folded"), kind: Kind::Folded, sort: true },
     Field { path: "create_time", column: Column::Plain("u.created_at"), kind: Kind::Time, sort: true },
@@ -32,19 +30,6 @@ const FIELDS: &[Field] = &[
         sort: false,
     },
 ];
-
-pub(super) const TABLE: Table = Table { tenant: "u.tenant_id", id: "u.id", owner: "u.id" };
-
-pub(super) const LISTING: Listing = Listing {
-    select: "select u.id, u.version, u.display_name, u.email, u.unit_id, u.disabled, u.locked_until, u.grants, u.locale, u.time_zone, \
-             u.created_at, u.updated_at",
-    from: " from users u where u.tenant_id = ",
-    id: "u.id",
-    fields: FIELDS,
-    order: "display_name",
-    resource: "identity.user",
-    scoped: Some(TABLE),
-};
 
 /// `user` with the fields of the mask as the request says.
 pub(super) fn change(mut user: User, request: &pb::User, mask: &Mask) -> Result<User, Fault> {
@@ -87,13 +72,13 @@ impl User {
             email: self.email.clone(),
             business_unit: self.unit.map(|id| name::format("businessUnits", id)).unwrap_or_default(),
             state: state.into(),
-            lock_expire_time: self.locked_until.filter(|_| locked).map(timestamp),
+            lock_expire_time: self.locked_until.filter(|_| locked).map(clock::timestamp),
             grants: self.grants.iter().map(pb::Grant::from).collect(),
             locale: self.locale.clone(),
             time_zone: self.time_zone.clone(),
             etag: self.version.to_string(),
-            create_time: Some(timestamp(self.created_at)),
-            update_time: Some(timestamp(self.updated_at)),
+            create_time: Some(clock::timestamp(self.created_at)),
+            update_time: Some(clock::timestamp(self.updated_at)),
         }
     }
 }

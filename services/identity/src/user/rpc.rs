@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use rapport_identity_api::v1 as pb;
+use rapport_kit::command::{self, ATTEMPTS, Done};
 use rapport_kit::db::Tx;
+use rapport_kit::journal::Record;
 use rapport_kit::mask::Mask;
 use rapport_kit::{Ctx, Fault, clock, ctx, name};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +15,6 @@ use super::{User, convert, granting, password, put_grant, remove_grant, require_
 use crate::events::UserFact;
 use crate::list::{self, Asked};
 use crate::parse::required;
-use crate::replay::{self, ATTEMPTS, Done};
 use crate::{Identity, events, role, security_policy, session, tenant, throttle};
 
 /// The RPC service.
@@ -38,7 +39,7 @@ impl pb::user_service_server::UserService for Rpc {
         let whole = Mask::parse(None, |_| true, convert::KNOWN)?;
         let user = convert::change(User::new(clock::new_id(), String::new(), String::new(), ctx.now()), &asked, &whole)?;
         let outcome = self.create(&ctx, user, request.initial_password.into()).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::User>, Status> {
@@ -50,7 +51,7 @@ impl pb::user_service_server::UserService for Rpc {
         let ctx = Ctx::of(&request)?;
         let pb::ListUsersRequest { page_size, page_token, filter, order_by } = request.get_ref();
         let asked = Asked { page_size: *page_size, page_token, filter, order_by };
-        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, convert::LISTING, asked).await?;
+        let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let users = rows.into_iter().map(|row| User::from(row).to_proto(ctx.now())).collect();
         Ok(Response::new(pb::ListUsersResponse { users, next_page_token }))
     }
@@ -61,7 +62,7 @@ impl pb::user_service_server::UserService for Rpc {
         let asked = required(request.user, "user")?;
         let mask = Mask::parse(request.update_mask, |field| convert::populated(&asked, field), convert::KNOWN)?;
         let outcome = self.update(&ctx, &asked, &mask).await;
-        Ok(Response::new(replay::settle(&self.0.db, &ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
 
     async fn disable_user(&self, request: Request<pb::DisableUserRequest>) -> Result<Response<pb::User>, Status> {
@@ -130,7 +131,7 @@ impl Rpc {
     async fn update(&self, ctx: &Ctx, asked: &pb::User, mask: &Mask) -> Result<Done<pb::User>, Fault> {
         for _ in 0..ATTEMPTS {
             let current = self.read(ctx, &asked.name).await?;
-            replay::require_etag(&asked.etag, current.version, || current.name())?;
+            command::require_etag(&asked.etag, current.version, || current.name())?;
             let unit = current.unit;
             let mut changed = convert::change(current, asked, mask)?;
             if changed.unit != unit {
@@ -148,13 +149,13 @@ impl Rpc {
                 break;
             }
         }
-        Err(replay::lost_race(&asked.etag, asked.name.clone()))
+        Err(command::lost_race(&asked.etag, asked.name.clone()))
     }
 
     async fn change(&self, ctx: &Ctx, name: &str, etag: &str, change: Change) -> Result<Response<pb::User>, Status> {
         name::parse("users", name, "name")?;
         let outcome = self.decide(ctx, name, etag, change).await;
-        Ok(Response::new(replay::settle(&self.0.db, ctx, outcome).await?))
+        Ok(Response::new(command::answer(&self.0.db, ctx, outcome).await?))
     }
 
     /// State and grants change while the tenant stands still, because the last administrator is among them.
@@ -163,10 +164,11 @@ impl Rpc {
         let mut tx = self.0.db.begin(ctx).await?;
         tenant::lock(&mut tx, ctx).await?;
         let before = sql::visible(tx.conn(), ctx, &ctx.scope(), id, true).await?.ok_or_else(|| Fault::not_found(name))?;
-        replay::require_etag(etag, before.version, || name.to_owned())?;
+        command::require_etag(etag, before.version, || name.to_owned())?;
         let mut user = before.clone();
         let Some(fact) = self.apply(&mut tx, ctx, &mut user, change).await? else {
-            return Ok(Done::Unchanged(before.to_proto(ctx.now())));
+            let record = Record { collection: "users", id, version: before.version };
+            return Ok(Done::Unchanged(before.to_proto(ctx.now()), record));
         };
         let administrator = role::administrator(ctx.tenant());
         if before.administers(administrator) && !user.administers(administrator) && !sql::other_administrator(&mut tx, ctx, id, administrator).await?

@@ -1,7 +1,7 @@
 //! Every statement about users.
 
 use chrono::{DateTime, Utc};
-use rapport_kit::access::Scope;
+use rapport_kit::access::{Scope, Table};
 use rapport_kit::db::{Conn, Tx};
 use rapport_kit::filter::fold;
 use rapport_kit::journal::Entry;
@@ -11,8 +11,22 @@ use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::convert::{LISTING, TABLE};
+use super::convert::FIELDS;
 use super::{Grant, User, email_key};
+use crate::list::Listing;
+
+pub(super) const TABLE: Table = Table { tenant: "u.tenant_id", id: "u.id", owner: "u.id" };
+
+pub(super) const LISTING: Listing = Listing {
+    select: "select u.id, u.version, u.display_name, u.email, u.unit_id, u.disabled, u.locked_until, u.grants, u.locale, u.time_zone, \
+             u.created_at, u.updated_at",
+    from: " from users u where u.tenant_id = ",
+    id: "u.id",
+    fields: FIELDS,
+    order: "display_name",
+    resource: "identity.user",
+    scoped: Some(TABLE),
+};
 
 /// A row.
 #[derive(Debug, sqlx::FromRow)]

@@ -1,0 +1,7 @@
+//! Contacts against a real PostgreSQL and a real RabbitMQ: what its callers may rely on.
+
+mod numbers;
+mod owners;
+mod repeats;
+mod shares;
+mod support;
