@@ -40,7 +40,7 @@ pub async fn settle<A>(db: &Db, ctx: &Ctx, outcome: Result<Done<A>, Fault>) -> R
     let unsettled = match outcome {
         Ok(Done::Written(answer)) => return Ok(Settled::Now(answer)),
         Ok(Done::Unchanged(answer, record)) => {
-            if Earlier::keep(&mut db.for_tenant(ctx).await?, ctx, &[record]).await? {
+            if ctx.key().is_none() || Earlier::keep(&mut db.for_tenant(ctx).await?, ctx, &[record]).await? {
                 return Ok(Settled::Now(answer));
             }
             Fault::contended()
