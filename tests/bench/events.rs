@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rapport_contacts_api::v1::{Contact, ContactCreated, ContactPoint, Person};
 use rapport_kit::bus::{self, Outcome as Sent, Outgoing, PARTITIONS, Publisher, Queue};
-use rapport_kit::db::{self, Db, Migrations, PoolConfig};
+use rapport_kit::db::{self, Db, Migrations, PoolConfig, SystemDb};
 use rapport_kit::inbox::{Consumers, Received};
 use rapport_kit::journal::Entry;
 use rapport_kit::tasks::Tasks;
@@ -67,6 +67,7 @@ pub(crate) async fn latency(stage: &Stage) -> Outcome<()> {
     let logins = db::provision(&stage.admin, LISTENER, "listener_bench", None, &PASSWORD.into()).await.map_err(told)?;
     db::migrate(&logins.migrator, &NONE).await.map_err(told)?;
     let listener = Db::new(logins.app.expose_secret(), PoolConfig::default()).map_err(told)?;
+    let system = SystemDb::new(logins.system.expose_secret(), PoolConfig::default()).map_err(told)?;
     let (handled, committed, tasks) = (Times::default(), Times::default(), Tasks::default());
     let noted = Arc::clone(&handled);
     let consumers = Consumers::new(LISTENER).on::<ContactCreated, _>(move |_, received: Received<ContactCreated>| {
@@ -75,7 +76,7 @@ pub(crate) async fn latency(stage: &Stage) -> Outcome<()> {
         }
         Box::pin(async { Ok(()) })
     });
-    consumers.run(&listener, &stage.broker(), &tasks);
+    consumers.run(&listener, &system, &stage.broker(), &tasks);
     let tenant = clock::new_id();
     bound(stage, tenant).await?;
 
@@ -223,7 +224,7 @@ async fn bound(stage: &Stage, tenant: Uuid) -> Outcome<()> {
 async fn drain(stage: &Stage, tenant: Uuid) -> Outcome<()> {
     let (tasks, last) = (Tasks::default(), Arc::new(Mutex::new(Instant::now())));
     for partition in 0..PARTITIONS {
-        let queue = Queue::Partition { service: LISTENER.to_owned(), partition, keys: vec![ContactCreated::KEY.to_owned()] };
+        let queue = Queue::Partition { service: LISTENER.to_owned(), partition, keys: vec![ContactCreated::KEY.to_owned()], unwanted: Vec::new() };
         let last = Arc::clone(&last);
         let emptying = bus::consume(stage.broker(), queue, tasks.clone(), move |deliveries| {
             *last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();

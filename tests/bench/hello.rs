@@ -26,19 +26,22 @@ const WARM: Duration = Duration::from_millis(500);
 const DATABASE: &str = "hello_bench";
 
 static NONE: Migrations = Migrations::DEFAULT;
-static OPEN: &[&[MethodRule]] = &[&[rule(Door::Public)]];
-static CLOSED: &[&[MethodRule]] = &[&[rule(Door::Authenticated)]];
+const LIST: &str = "/rapport.common.v1.AuditService/ListChanges";
+const VERIFY: &str = "/rapport.common.v1.AuditService/VerifySeal";
+static OPEN: &[&[MethodRule]] = &[&[rule(LIST, Door::Public), rule(VERIFY, Door::Public)]];
+static CLOSED: &[&[MethodRule]] = &[&[rule(LIST, Door::Authenticated), rule(VERIFY, Door::Authenticated)]];
 static SERVICE: Service = Service { name: "hello", migrations: &NONE, methods: &[], descriptors: &[], start: |app| Box::pin(start(app)) };
 
-const fn rule(door: Door) -> MethodRule {
+const fn rule(path: &'static str, door: Door) -> MethodRule {
     MethodRule {
-        path: "/rapport.common.v1.AuditService/ListChanges",
+        path,
         request: "rapport.common.v1.ListChangesRequest",
         door,
         permission: "",
         repeat: Repeat::Safe,
         sensitive_read: false,
         set_up: false,
+        streaming: false,
     }
 }
 

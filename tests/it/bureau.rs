@@ -2,10 +2,9 @@
 
 use prost::Message;
 use rapport_identity_api::v1 as pb;
-use rapport_kit::clock;
 use rapport_kit::db::Logins;
 use rapport_kit::process::Running;
-use rapport_kit::testing::{self, Infra, Subject, password};
+use rapport_kit::testing::{self, Infra, Prefix, Subject, password};
 use rapport_proto::common::v1::GrantLevel;
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
@@ -25,7 +24,15 @@ pub(crate) const ADMINISTRATOR: &str = "admin@example.com";
 pub(crate) struct Bureau {
     pub(crate) wire: Wire,
     pub(crate) logins: Logins,
-    pub(crate) running: Running,
+    running: Option<Running>,
+    names: Prefix,
+}
+
+impl Drop for Bureau {
+    fn drop(&mut self) {
+        // Told to end before its names on the broker go, or it would make them anew.
+        self.running.iter().for_each(Running::abandon);
+    }
 }
 
 /// A user as it is stored, as far as tests go on with it.
@@ -47,9 +54,24 @@ impl Bureau {
     pub(crate) async fn open() -> Self {
         let infra = Infra::from_environment();
         let logins = infra.database(&rapport_identity::SERVICE).await;
-        let prefix = format!("t{}.", clock::new_id().simple());
-        let running = testing::run(&rapport_identity::SERVICE, &infra, &logins, "http://127.0.0.1:9", &prefix).await;
-        Self { wire: Wire::new(testing::channel(&running)), logins, running }
+        let names = Prefix::new(&infra, &["identity"]);
+        let running = testing::run(&rapport_identity::SERVICE, &infra, &logins, "http://127.0.0.1:9", names.text()).await;
+        Self { wire: Wire::new(testing::channel(&running)), logins, running: Some(running), names }
+    }
+
+    /// Ends the service; its database stays.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    /// Starts the service again.
+    pub(crate) async fn start(&mut self) {
+        let infra = Infra::from_environment();
+        let running = testing::run(&rapport_identity::SERVICE, &infra, &self.logins, "http://127.0.0.1:9", self.names.text()).await;
+        self.wire = Wire::new(testing::channel(&running));
+        self.running = Some(running);
     }
 
     /// The answer of a call that must succeed.
@@ -126,6 +148,7 @@ impl Bureau {
             secret: password().expose_secret().to_owned(),
             tenant: format!("tenants/{tenant}"),
             actor: actor.to_owned(),
+            scopes: Vec::new(),
         };
         let answer: pb::ExchangeTokenResponse = self.ask(&Caller::anonymous(), "TokenService/ExchangeToken", &request).await;
         let (_, id) = rapport_kit::name::split(actor).expect("an actor has a name");

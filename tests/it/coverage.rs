@@ -2,6 +2,7 @@
 //! request for fails here by name.
 
 mod contacts;
+mod dead_letters;
 mod doors;
 pub(crate) mod errors;
 mod identity;

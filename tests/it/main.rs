@@ -2,6 +2,7 @@
 
 mod access;
 mod architecture;
+mod between;
 mod bureau;
 mod campaign;
 mod catalogue;

@@ -11,7 +11,7 @@ use rapport_identity_api::v1::tenant_service_client::TenantServiceClient;
 use rapport_kit::clock;
 use rapport_kit::db::Logins;
 use rapport_kit::process::Running;
-use rapport_kit::testing::{self, Infra, channel, eventually, password};
+use rapport_kit::testing::{self, Infra, Prefix, channel, eventually, password};
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
@@ -27,29 +27,42 @@ pub(crate) const PASSWORD: &str = "a long enough password";
 pub(crate) struct Office {
     pub(crate) identity: Channel,
     pub(crate) contacts: Channel,
+    /// Where identity and contacts listen.
+    pub(crate) addresses: [String; 2],
     /// Databases of identity and of contacts; none of an office of processes.
     pub(crate) databases: Vec<Logins>,
     credential: String,
-    _running: Vec<Running>,
+    running: Vec<Running>,
     _processes: Vec<Child>,
+    _names: Option<Prefix>,
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        // Told to end before their names on the broker go, or they would make them anew.
+        self.running.iter().for_each(Running::abandon);
+    }
 }
 
 impl Office {
     /// Both services in this process.
     pub(crate) async fn open() -> Self {
         let infra = Infra::from_environment();
-        let prefix = format!("t{}.", clock::new_id().simple());
+        let names = Prefix::new(&infra, &["identity", "contacts"]);
+        let prefix = names.text();
         let databases = vec![infra.database(&rapport_identity::SERVICE).await, infra.database(&rapport_contacts::SERVICE).await];
-        let identity = testing::run(&rapport_identity::SERVICE, &infra, &databases[0], "http://127.0.0.1:9", &prefix).await;
+        let identity = testing::run(&rapport_identity::SERVICE, &infra, &databases[0], "http://127.0.0.1:9", prefix).await;
         let address = format!("http://{}", identity.address);
-        let contacts = testing::run(&rapport_contacts::SERVICE, &infra, &databases[1], &address, &prefix).await;
+        let contacts = testing::run(&rapport_contacts::SERVICE, &infra, &databases[1], &address, prefix).await;
         Self {
             identity: channel(&identity),
             contacts: channel(&contacts),
+            addresses: [address, format!("http://{}", contacts.address)],
             databases,
             credential: password().expose_secret().to_owned(),
-            _running: vec![identity, contacts],
+            running: vec![identity, contacts],
             _processes: Vec::new(),
+            _names: Some(names),
         }
     }
 
@@ -62,10 +75,12 @@ impl Office {
         Self {
             identity: connect(&identity.grpc),
             contacts: connect(&contacts.grpc),
+            addresses: [identity.grpc, contacts.grpc],
             databases: Vec::new(),
             credential: identity.credential,
-            _running: Vec::new(),
+            running: Vec::new(),
             _processes: vec![first, second],
+            _names: None,
         }
     }
 

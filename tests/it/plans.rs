@@ -7,7 +7,7 @@ use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_kit::db::Logins;
-use rapport_kit::testing::{self, Infra, Subject, TestService, eventually};
+use rapport_kit::testing::{self, Infra, Prefix, Subject, TestService, eventually};
 use rapport_proto::common::v1::{ExternalId, GrantLevel};
 use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection};
@@ -69,7 +69,9 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
 
     let tables = ["public.accounts", "public.contacts"];
     let before = scans(&service.logins, &tables).await;
-    let running = testing::run(&rapport_contacts::SERVICE, &Infra::from_environment(), &service.logins, &service.identity.address, "plans.").await;
+    let infra = Infra::from_environment();
+    let names = Prefix::new(&infra, &["contacts"]);
+    let running = testing::run(&rapport_contacts::SERVICE, &infra, &service.logins, &service.identity.address, names.text()).await;
     for caller in readers.iter().chain([&administrator]) {
         ask(&testing::channel(&running), caller, &account, &contact).await;
     }

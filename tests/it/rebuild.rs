@@ -24,6 +24,7 @@ type Rows = BTreeMap<&'static str, Vec<Value>>;
 const LEFT_OUT: &[(&str, &str)] = &[
     ("kit.journal", "the source"),
     ("kit.outbox", "what the broker has not confirmed yet"),
+    ("kit.bound_key", "what consumers were bound to; learned again at their start"),
     ("kit.claimed_key", "what consumers have asked for; learned again from the broker"),
     ("kit.idempotency", "answers for a day"),
     ("kit.inbox", "what was handled; not a record"),

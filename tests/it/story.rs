@@ -10,7 +10,8 @@ use rapport_identity_api::v1::team_service_client::TeamServiceClient;
 use rapport_identity_api::v1::user_service_client::UserServiceClient;
 use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
-use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel, ListChangesRequest};
+use rapport_proto::common::v1::dead_letter_service_client::DeadLetterServiceClient;
+use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel, ListChangesRequest, ListDeadLettersRequest};
 use tonic::Code;
 
 use crate::office::{Office, PASSWORD, policy, reason, with};
@@ -118,4 +119,17 @@ async fn a_change_names_the_trace_of_the_call_that_made_it() {
     let request = with(&admin, ListChangesRequest { name: contact.name, ..ListChangesRequest::default() });
     let changes = AuditServiceClient::new(office.contacts.clone()).list_changes(request).await.expect("its history").into_inner().changes;
     assert_eq!(changes.iter().map(|change| change.trace_id.as_str()).collect::<Vec<_>>(), ["4bf92f3577b34da6a3ce929d0e0e4736"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_administrator_of_a_new_tenant_sees_the_dead_letters_of_every_service() {
+    let office = Office::open().await;
+    office.tenant("letters", Some(policy())).await;
+    let admin = office.sign_in("letters", "admin@example.com").await;
+    for (service, channel) in [("identity", &office.identity), ("contacts", &office.contacts)] {
+        let list = || ListDeadLettersRequest { parent: format!("services/{service}"), ..ListDeadLettersRequest::default() };
+        let ask = || async { DeadLetterServiceClient::new(channel.clone()).list_dead_letters(with(&admin, list())).await.ok() };
+        let answer = eventually(&format!("an answer of {service}"), ask).await.into_inner();
+        assert!(answer.dead_letters.is_empty());
+    }
 }

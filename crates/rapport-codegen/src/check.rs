@@ -11,6 +11,7 @@ pub(crate) struct Method {
     pub(crate) repeat: String,
     pub(crate) sensitive_read: bool,
     pub(crate) set_up: bool,
+    pub(crate) streaming: bool,
 }
 
 /// A message that is published.
@@ -68,6 +69,7 @@ fn rule(method: &MethodDescriptor, permission_prefix: Option<&str>) -> Result<Me
         repeat,
         sensitive_read: matches!(field(&rule, "sensitive_read"), Some(Value::Bool(true))),
         set_up: matches!(field(&rule, "set_up"), Some(Value::Bool(true))),
+        streaming: method.is_client_streaming() || method.is_server_streaming(),
     })
 }
 

@@ -16,8 +16,8 @@ pub(crate) fn api(api: &Api<'_>, files: &[FileDescriptor], methods: &[Method], e
     for method in methods {
         let _ = writeln!(
             code,
-            "    {types}::MethodRule {{ path: {:?}, request: {:?}, door: {types}::Door::{}, permission: {:?}, repeat: {types}::Repeat::{}, sensitive_read: {}, set_up: {} }},",
-            method.path, method.request, method.door, method.permission, method.repeat, method.sensitive_read, method.set_up
+            "    {types}::MethodRule {{ path: {:?}, request: {:?}, door: {types}::Door::{}, permission: {:?}, repeat: {types}::Repeat::{}, sensitive_read: {}, set_up: {}, streaming: {} }},",
+            method.path, method.request, method.door, method.permission, method.repeat, method.sensitive_read, method.set_up, method.streaming
         );
     }
     let _ = writeln!(code, "];\n\n/// Every event that is published.\npub static EVENTS: &[{types}::EventMeta] = &[");

@@ -124,6 +124,33 @@ impl Broker {
         }
         Ok(())
     }
+
+    /// Takes bindings away; one that is not there is well too.
+    async fn unbind(&self, channel: &Channel, queue: &str, keys: &[String]) -> Result<(), BusError> {
+        for key in keys {
+            let exchange = self.exchange();
+            answered(channel.queue_unbind(queue.into(), exchange.as_str().into(), key.as_str().into(), FieldTable::default())).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the exchange and the queues of these services.
+    ///
+    /// # Errors
+    /// If the broker cannot be reached or does not answer in time.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn delete(&self, services: &[String]) -> Result<(), BusError> {
+        let connection = self.connect("tidying up").await?;
+        let channel = answered(connection.create_channel()).await?;
+        answered(channel.exchange_delete(self.exchange().as_str().into(), lapin::options::ExchangeDeleteOptions::default())).await?;
+        for service in services {
+            for partition in 0..PARTITIONS {
+                let queue = self.queue(service, &format!("p{partition:02}"));
+                answered(channel.queue_delete(queue.as_str().into(), lapin::options::QueueDeleteOptions::default())).await?;
+            }
+        }
+        answered(connection.close(200, "bye".into())).await
+    }
 }
 
 /// Waits for an answer of the broker, but not for ever.

@@ -1,9 +1,11 @@
-//! The services that every process serves for its own records: history and seal, shares and explanations.
+//! The services that every process serves for its own: history and seal, shares and explanations of its records,
+//! and the dead letters of its consumers.
 //!
 //! A service lists its record types once; visibility, field rules and names follow from that table.
 
 mod access;
 mod audit;
+mod dead_letter;
 mod explain;
 
 use std::sync::{Arc, OnceLock};
@@ -11,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use prost_reflect::DescriptorPool;
 use rapport_proto::common::v1::access_service_server::AccessServiceServer;
 use rapport_proto::common::v1::audit_service_server::AuditServiceServer;
+use rapport_proto::common::v1::dead_letter_service_server::DeadLetterServiceServer;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -63,6 +66,11 @@ pub fn serve(app: &mut App, service: &'static str, types: &'static [RecordType],
     };
     app.serve(AuditServiceServer::new(common.clone()));
     app.serve(AccessServiceServer::new(common));
+}
+
+/// Serves the dead letters of `service`, which needs to know nothing of them.
+pub(crate) fn serve_dead_letters(app: &mut App, service: &'static str) {
+    app.serve(DeadLetterServiceServer::new(dead_letter::DeadLetters { service, db: app.db.clone() }));
 }
 
 impl Common {

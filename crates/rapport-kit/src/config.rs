@@ -2,6 +2,7 @@
 //!
 //! Guarantees: every error is reported at once; secrets come from files only and are never printed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub metrics: String,
     /// Address of identity, such as `http://identity:8081`.
     pub identity: String,
+    /// Addresses of other services by name; what is not named here is at `http://<service>:8080`.
+    pub services: BTreeMap<String, String>,
     /// Folder with one file for each secret.
     pub secrets: PathBuf,
     /// Put before every name on the broker, to keep installations apart.
@@ -32,10 +35,38 @@ pub struct Config {
     pub database_connections: usize,
     /// Calls served at once.
     pub calls: usize,
+    /// Connections held at once; one more is told so and closed.
+    pub connections: usize,
     /// Seconds between NOT_SERVING and the end of accepting, so that endpoints can leave the load balancers.
     pub leave_seconds: u64,
+    /// Seconds that running calls get at the end; with `leave_seconds` and the five that background work and traces
+    /// get, less than what the platform waits before it kills.
+    pub drain_seconds: u64,
+    /// How long is kept what nobody deletes.
+    pub retention: Retention,
     /// What the service alone understands.
     pub service: serde_json::Value,
+}
+
+/// How long the kit's own rows are kept, in days. Idempotency keys are always kept for 24 hours, as the contract
+/// promises, and dead letters until somebody decides about them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Refusals and sensitive reads in the access log: 30 to 3,650. The database itself lets go of nothing younger
+    /// than 30 days.
+    pub access_log_days: u16,
+    /// Which events were taken in, so that one that comes again has no effect: 7 to 365, longer than any broker
+    /// keeps an event.
+    pub inbox_days: u16,
+    /// Dead letters that name no tenant, so that nobody can decide about them: 30 to 3,650.
+    pub nobodys_dead_letter_days: u16,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { access_log_days: 365, inbox_days: 14, nobodys_dead_letter_days: 90 }
+    }
 }
 
 impl Default for Config {
@@ -44,13 +75,17 @@ impl Default for Config {
             listen: "0.0.0.0:8080".to_owned(),
             metrics: String::new(),
             identity: "http://identity:8080".to_owned(),
+            services: BTreeMap::new(),
             secrets: PathBuf::from("/etc/rapport/secrets"),
             broker_prefix: String::new(),
             reflection: false,
             otlp: String::new(),
             database_connections: 8,
             calls: 512,
+            connections: 2048,
             leave_seconds: 5,
+            drain_seconds: 18,
+            retention: Retention::default(),
             service: serde_json::Value::Null,
         }
     }
@@ -99,6 +134,9 @@ impl Config {
         if !self.metrics.is_empty() && self.metrics.parse::<SocketAddr>().is_err() {
             errors.push(format!("metrics: {:?} is not an address and port", self.metrics));
         }
+        if self.drain_seconds == 0 {
+            errors.push("drain_seconds: must be at least 1".to_owned());
+        }
         if self.identity.parse::<http::Uri>().is_err() || !self.identity.starts_with("http") {
             errors.push(format!("identity: {:?} is not an http address", self.identity));
         }
@@ -107,6 +145,19 @@ impl Config {
         }
         if self.calls == 0 {
             errors.push("calls: must be at least 1".to_owned());
+        }
+        if self.connections == 0 {
+            errors.push("connections: must be at least 1".to_owned());
+        }
+        let retention = &self.retention;
+        for (key, days, allowed) in [
+            ("access_log_days", retention.access_log_days, 30..=3650),
+            ("inbox_days", retention.inbox_days, 7..=365),
+            ("nobodys_dead_letter_days", retention.nobodys_dead_letter_days, 30..=3650),
+        ] {
+            if !allowed.contains(&days) {
+                errors.push(format!("retention.{key}: must be {} to {}", allowed.start(), allowed.end()));
+            }
         }
         errors
     }

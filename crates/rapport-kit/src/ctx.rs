@@ -174,6 +174,12 @@ impl Ctx {
         self.key.as_ref()
     }
 
+    /// Permissions that the caller's credential is limited to; none if it is not limited.
+    #[must_use]
+    pub fn limits(&self) -> Option<&[String]> {
+        self.limits.as_deref()
+    }
+
     /// Everything the caller may do and is bound by.
     #[must_use]
     pub fn access(&self) -> &Access {
@@ -221,6 +227,14 @@ impl Call {
     /// INTERNAL if the layer did not run, which is a mistake in the wiring.
     pub fn of<T>(request: &Request<T>) -> Result<Arc<Self>, Fault> {
         request.extensions().get::<Arc<Self>>().cloned().ok_or_else(|| Fault::internal("a handler was called without the layer stack"))
+    }
+
+    /// `traceparent` for calls that belong to this one, each with a span id of its own; none if it is not traced.
+    #[must_use]
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        let trace = self.trace_id.as_ref()?;
+        let (_, span) = clock::new_id().as_u64_pair();
+        Some(format!("00-{trace}-{span:016x}-01"))
     }
 
     /// A call that arrives now, for the layer stack and for work without a request.

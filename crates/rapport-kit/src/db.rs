@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a connection is handed out with the caller's tenant set on it, or not at all; a connection
 //! whose statement was abandoned (its future dropped, its socket broken) is closed and never used again; no
-//! caller waits longer than a second for one. There is no way past this module to a connection.
+//! caller waits longer than a second for one, and none longer than a minute for an answer, so that a database that
+//! vanished without a word holds no task for ever. There is no way past this module to a connection.
 
 mod conn;
 mod migrate;
@@ -33,11 +34,14 @@ pub struct PoolConfig {
     pub max_connections: usize,
     /// Longest wait for a free connection.
     pub acquire_timeout: Duration,
+    /// Longest silence of the server in the middle of a statement, well above its own time limits; the
+    /// connection is closed then, and the statement fails as DATABASE_AWAY.
+    pub answer_timeout: Duration,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { max_connections: 8, acquire_timeout: Duration::from_secs(1) }
+        Self { max_connections: 8, acquire_timeout: Duration::from_secs(1), answer_timeout: Duration::from_secs(60) }
     }
 }
 

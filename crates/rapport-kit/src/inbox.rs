@@ -3,29 +3,35 @@
 //! Guarantees: the inbox row, the effect and the effect's own journal rows commit together; a message is
 //! acknowledged after that commit. What comes again is acknowledged without effect. An event that fails for a
 //! passing reason is tried again in place, with growing waits; one that can never work, or whose reaction
-//! panics, goes to the dead letters with its reason, and others go on.
+//! panics, goes to the dead letters with its reason. Later events of its record wait behind it there, until
+//! somebody replays or discards it; other records go on.
+//!
+//! An event is tried at most twelve times before it is dead: eleven times alone, and once before that together
+//! with others. Only while the database is away is it tried for as long as that takes.
+
+mod held;
+mod take;
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rapport_proto::Event;
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::bus::{self, Broker, Delivery, PARTITIONS, Queue};
-use crate::db::{Db, Tx};
+use crate::db::{Db, SystemDb, Tx};
 use crate::fault::Fault;
-use crate::tasks::{Tasks, Window};
-use crate::{clock, metrics};
+use crate::tasks::Tasks;
+
+pub(crate) use held::go_on;
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// Times that a reaction may exceed the database's time limit before its event is given up.
-const TOO_SLOW: u32 = 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Times that an event is tried again after it exceeded the database's time limit.
+const LIMIT: i32 = 10;
 
 /// An event as a reaction sees it.
 #[derive(Debug, Clone)]
@@ -96,131 +102,74 @@ impl Consumers {
         self.reactions.is_empty()
     }
 
-    /// Consumes every partition until the process stops.
-    pub fn run(self, db: &Db, broker: &Broker, tasks: &Tasks) {
+    /// Consumes every partition until the process stops, and handles what was held back and is due.
+    pub fn run(self, db: &Db, system: &SystemDb, broker: &Broker, tasks: &Tasks) {
         let consumers = Arc::new(self);
-        for partition in 0..PARTITIONS {
-            Arc::clone(&consumers).partition(partition, db, broker, tasks);
-        }
+        tasks.spawn("held events", Arc::clone(&consumers).run_held(db.clone(), system.clone(), tasks.clone()));
+        let (db, system, broker, starting) = (db.clone(), system.clone(), broker.clone(), tasks.clone());
+        tasks.spawn("consumers", async move {
+            let Some(unwanted) = consumers.unwanted(&system, &starting).await else { return };
+            for partition in 0..PARTITIONS {
+                consumers.consume(partition, &unwanted, &db, &broker, &starting);
+            }
+        });
     }
 
     /// Consumes one partition only, so that a test can start and end it often.
     #[cfg(feature = "testing")]
     pub fn run_one(self, partition: u8, db: &Db, broker: &Broker, tasks: &Tasks) {
-        Arc::new(self).partition(partition, db, broker, tasks);
+        Arc::new(self).consume(partition, &[], db, broker, tasks);
     }
 
-    fn partition(self: Arc<Self>, partition: u8, db: &Db, broker: &Broker, tasks: &Tasks) {
-        let mut keys: Vec<String> = self.reactions.keys().map(|key| (*key).to_owned()).collect();
-        keys.sort();
-        let queue = Queue::Partition { service: self.service.clone(), partition, keys };
-        let (db, waiting) = (db.clone(), tasks.clone());
+    fn consume(self: &Arc<Self>, partition: u8, unwanted: &[String], db: &Db, broker: &Broker, tasks: &Tasks) {
+        let queue = Queue::Partition { service: self.service.clone(), partition, keys: self.keys(), unwanted: unwanted.to_vec() };
+        let (consumers, db, waiting) = (Arc::clone(self), db.clone(), tasks.clone());
         let consuming = bus::consume(broker.clone(), queue, tasks.clone(), move |deliveries| {
-            let (consumers, db, waiting) = (Arc::clone(&self), db.clone(), waiting.clone());
+            let (consumers, db, waiting) = (Arc::clone(&consumers), db.clone(), waiting.clone());
             async move { consumers.handle(&db, &waiting, deliveries).await }
         });
         tasks.spawn("consumer", consuming);
     }
 
-    /// Handles deliveries in order; answers how many are done.
-    async fn handle(&self, db: &Db, tasks: &Tasks, deliveries: Vec<Delivery>) -> usize {
-        let mut done = 0;
-        while let Some(first) = deliveries.get(done) {
-            // As many of one tenant as follow each other share a transaction; if that fails, one at a time.
-            let tenant = tenant(first);
-            let run = deliveries.iter().skip(done).take_while(|delivery| self::tenant(delivery) == tenant).count();
-            let together = deliveries.get(done..done + run).unwrap_or_default();
-            if run > 1 && self.attempt(db, tasks, together).await.is_ok() {
-                done += run;
-                continue;
-            }
-            if !self.one(db, tasks, first).await {
-                return done;
-            }
-            done += 1;
-        }
-        done
+    fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.reactions.keys().map(|key| (*key).to_owned()).collect();
+        keys.sort();
+        keys
     }
 
-    /// Handles one delivery until it is done or dead; false if the process stops first.
-    async fn one(&self, db: &Db, tasks: &Tasks, delivery: &Delivery) -> bool {
+    /// Event keys that the queues were bound to by an earlier release and that nothing here reacts to any
+    /// more. Asks until the database answers; none if the process stops first.
+    async fn unwanted(&self, system: &SystemDb, tasks: &Tasks) -> Option<Vec<String>> {
         let mut wait = FIRST_WAIT;
-        let mut too_slow = 0;
         loop {
-            let fault = match self.attempt(db, tasks, std::slice::from_ref(delivery)).await {
-                Ok(()) => return true,
-                Err(fault) => fault,
-            };
-            // A reaction that never ends within the database's limit must not hold its partition up for ever.
-            too_slow += u32::from(fault.code() == Code::DeadlineExceeded);
-            if !passes(&fault) || too_slow > TOO_SLOW {
-                match self.bury(db, delivery, &fault).await {
-                    Ok(()) => return true,
-                    Err(error) => tracing::warn!(%error, "a dead letter could not be stored; trying again"),
+            match self.remember_keys(system).await {
+                Ok(unwanted) => {
+                    if !unwanted.is_empty() {
+                        tracing::info!(keys = ?unwanted, "events are consumed no more; if nobody else wants them, delete their keys from kit.claimed_key of the service that publishes them");
+                    }
+                    return Some(unwanted);
                 }
+                Err(error) => tracing::warn!(%error, "the keys of bindings could not be remembered; trying again"),
             }
-            tracing::warn!(event = delivery.id, %fault, "an event could not be handled yet");
             if !tasks.pause(wait).await {
-                return false;
+                return None;
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 
-    /// Commits, or answers the fault; a panic is one too, because a dead consumer would hold its partition up.
-    async fn attempt(&self, db: &Db, tasks: &Tasks, deliveries: &[Delivery]) -> Result<(), Fault> {
-        AssertUnwindSafe(self.commit(db, tasks, deliveries)).catch_unwind().await.unwrap_or_else(|_| {
-            metrics::panics().inc();
-            Err(Fault::internal("a reaction panicked"))
-        })
-    }
-
-    /// Inbox rows and effects of deliveries of one tenant, in one transaction.
-    async fn commit(&self, db: &Db, tasks: &Tasks, deliveries: &[Delivery]) -> Result<(), Fault> {
-        let Some(tenant) = deliveries.first().and_then(tenant) else {
-            return Err(Fault::argument("EVENT_UNREADABLE", "The event names no tenant."));
-        };
-        let mut tx = db.begin_for(tenant).await?;
-        for delivery in deliveries {
-            let new = sqlx::query("insert into kit.inbox (tenant_id, consumer, event_id) values ($1, $2, $3) on conflict do nothing")
-                .bind(tenant)
-                .bind(&self.service)
-                .bind(&delivery.id)
-                .execute(tx.conn())
-                .await?
-                .rows_affected();
-            if new == 0 && self.remembers {
-                metrics::duplicate_events().inc();
-                continue;
-            }
-            // A binding can outlive its reaction by one release; such an event has no effect here.
-            let Some(reaction) = self.reactions.get(key(&delivery.routing_key)) else { continue };
-            reaction(&mut tx, delivery, tenant).await?;
-        }
-        tasks.at(Window::BeforeCommit).await;
-        tx.commit().await
-    }
-
-    async fn bury(&self, db: &Db, delivery: &Delivery, fault: &Fault) -> Result<(), Fault> {
-        metrics::dead_events().inc();
-        tracing::error!(event = delivery.id, %fault, "an event can never be handled; it is kept as a dead letter");
-        let tenant = tenant(delivery).unwrap_or(Uuid::nil());
-        let mut tx = db.begin_for(tenant).await?;
-        sqlx::query(
-            "insert into kit.dead_letter (tenant_id, id, consumer, event_id, routing_key, headers, body, reason)
-             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (tenant_id, consumer, event_id) do nothing",
-        )
-        .bind(tenant)
-        .bind(clock::new_id())
-        .bind(&self.service)
-        .bind(&delivery.id)
-        .bind(&delivery.routing_key)
-        .bind(sqlx::types::Json(&delivery.headers))
-        .bind(&delivery.body)
-        .bind(fault.to_string())
-        .execute(tx.conn())
-        .await?;
-        tx.commit().await
+    /// Remembers today's keys before they are bound. Keys are never forgotten, because a process of an older
+    /// release may bind one again while it is being replaced; each connection unbinds them anew.
+    async fn remember_keys(&self, system: &SystemDb) -> Result<Vec<String>, Fault> {
+        let keys = self.keys();
+        let mut conn = system.conn().await?;
+        sqlx::query("insert into kit.bound_key (consumer, key) select $1, unnest($2::text[]) on conflict do nothing")
+            .bind(&self.service)
+            .bind(&keys)
+            .execute(&mut conn)
+            .await?;
+        let unwanted = sqlx::query_scalar("select key from kit.bound_key where consumer = $1 and key <> all($2) order by key");
+        Ok(unwanted.bind(&self.service).bind(&keys).fetch_all(&mut conn).await?)
     }
 }
 
@@ -234,12 +183,23 @@ fn tenant(delivery: &Delivery) -> Option<Uuid> {
     Uuid::try_parse(delivery.headers.get("rapport-tenant")?).ok()
 }
 
+/// The record that an event is about; one that names none stands by itself, under its own id.
+fn subject(delivery: &Delivery) -> &str {
+    delivery.headers.get("cloudEvents:subject").map(String::as_str).filter(|subject| !subject.is_empty()).unwrap_or(&delivery.id)
+}
+
 /// The event key in a routing key: without the partition.
 fn key(routing_key: &str) -> &str {
     routing_key.rsplit_once('.').map_or(routing_key, |(key, _)| key)
 }
 
-/// Whether trying again can help.
-fn passes(fault: &Fault) -> bool {
-    matches!(fault.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::ResourceExhausted)
+/// Whether trying again can help, after so many attempts.
+fn passes(fault: &Fault, attempts: i32) -> bool {
+    match fault.code() {
+        // The database is away or full, which is nothing that this event did.
+        Code::Unavailable | Code::ResourceExhausted => true,
+        // A reaction that never ends within the database's limits must not hold others up for ever.
+        Code::DeadlineExceeded | Code::Aborted => attempts <= LIMIT,
+        _ => false,
+    }
 }

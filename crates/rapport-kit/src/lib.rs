@@ -25,6 +25,7 @@ pub mod page;
 pub mod policy;
 pub mod process;
 pub mod relay;
+pub mod rpc;
 mod serve;
 pub mod tasks;
 pub mod telemetry;

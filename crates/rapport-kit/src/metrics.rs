@@ -43,22 +43,33 @@ counters! {
     duplicate_events: "rapport_inbox_duplicates_total", "Events that came again and had no second effect.";
     dead_events: "rapport_inbox_dead_total", "Events that could not be handled and wait for somebody to look.";
     refused_calls: "rapport_overload_refused_total", "Calls refused because the process was full.";
+    refused_connections: "rapport_connections_refused_total", "Connections refused because the process holds as many as it may.";
+    repeated_calls: "rapport_rpc_repeated_total", "Calls to other services that were sent again.";
     denied_calls: "rapport_access_denied_total", "Calls refused at the door.";
     unlogged_accesses: "rapport_access_log_dropped_total", "Rows of the access log that found no room.";
     password_hashes: "rapport_password_hashes_total", "Password hashes computed, for addresses that nobody has too.";
     panics: "rapport_panics_total", "Handlers and reactions that panicked.";
 }
 
-static OUTBOX_AGE: LazyLock<IntGauge> = LazyLock::new(|| {
-    let gauge =
-        IntGauge::new("rapport_outbox_oldest_milliseconds", "Age of the oldest event that waits to be sent.").expect("the metric is well formed");
+static OUTBOX_AGE: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("rapport_outbox_oldest_milliseconds", "Age of the oldest event that waits to be sent."));
+static DEAD_LETTERS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("rapport_inbox_dead_letters", "Dead letters that wait for somebody to decide, counted to 10,000."));
+
+fn gauge(name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect("the metric is well formed");
     REGISTRY.register(Box::new(gauge.clone())).expect("the metric is registered once");
     gauge
-});
+}
 
 /// Age of the oldest waiting event.
 pub(crate) fn outbox_age() -> &'static IntGauge {
     &OUTBOX_AGE
+}
+
+/// Dead letters that stand in the list.
+pub(crate) fn dead_letters() -> &'static IntGauge {
+    &DEAD_LETTERS
 }
 
 /// All figures as text.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rapport_proto::MethodRule;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
@@ -29,12 +28,15 @@ use crate::inbox::Consumers;
 use crate::page::Sealer;
 use crate::policy::{Feed, Policy};
 use crate::relay::Relay;
-use crate::serve::{self, Front};
+use crate::rpc::{self, Tokens};
+use crate::serve::{self, Front, Limits, Slots};
 use crate::tasks::Tasks;
-use crate::{clock, metrics};
+use crate::{clock, common, metrics};
 
 /// A starting process waits this long for identity before it serves with what it has stored.
 const FIRST_ROUND: Duration = Duration::from_secs(2);
+/// Background work gets this long at the end, after the drain.
+const LAST_WORK: Duration = Duration::from_secs(3);
 
 /// What a service is, for the process that runs it.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +75,21 @@ pub struct App {
     served: Vec<&'static str>,
     consumers: Vec<Consumers>,
     credentials: Vec<secrecy::SecretString>,
+    tokens: Arc<Tokens>,
 }
 
 impl App {
+    /// A client of another service, whose methods are `rules` (the `METHODS` of its api crate). Calls are made
+    /// in the name of whom a [`crate::Ctx`] acts for, see [`rpc::Client::within`].
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION (SERVICE_ADDRESS_INVALID) if the configured address cannot be read.
+    pub fn client(&self, service: &str, rules: &'static [MethodRule]) -> Result<rpc::Client, Fault> {
+        let address = self.config.services.get(service).cloned().unwrap_or_else(|| format!("http://{service}:8080"));
+        let client = rpc::Client::new(rpc::Settings::new(address), &[rules, rapport_proto::METHODS], &self.tasks)?;
+        Ok(client.with_tokens(Arc::clone(&self.tokens)))
+    }
+
     /// Serves a gRPC service.
     pub fn serve<S>(&mut self, service: S)
     where
@@ -110,14 +124,15 @@ pub struct Running {
     health: tonic_health::server::HealthReporter,
     served: Vec<&'static str>,
     leave: Duration,
-    server: tokio::sync::oneshot::Receiver<()>,
+    server: tokio::sync::oneshot::Receiver<bool>,
 }
 
 /// Starts a service: database, policy feed, wiring, relay, consumers, server.
 ///
 /// # Errors
-/// FAILED_PRECONDITION (MIGRATIONS_PENDING) if the database is behind this build; anything that keeps the
-/// service from starting.
+/// FAILED_PRECONDITION (MIGRATIONS_PENDING) if the database is behind this build, (ADDRESS_UNUSABLE) if it
+/// cannot listen where it is told to, (METHOD_WITHOUT_RULE) if it serves a method whose rule it does not know;
+/// anything else that keeps the service from starting.
 pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Result<Running, Fault> {
     use secrecy::ExposeSecret;
     let pool = PoolConfig { max_connections: config.database_connections, ..PoolConfig::default() };
@@ -135,9 +150,12 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
     if let Err(error) = crate::upkeep::partitions(&system).await {
         tracing::warn!(%error, "the journal's partitions could not be made; upkeep tries again");
     }
-    let listener = TcpListener::bind(&config.listen).await.map_err(Fault::internal)?;
+    let listener = bind("listen", &config.listen).await?;
     let address = listener.local_addr().map_err(Fault::internal)?;
     let tasks = Tasks::default();
+    let identity = rpc::Settings { health: false, ..rpc::Settings::new(identity_address(service, &config, address)) };
+    let identity = rpc::Client::new(identity, &[rapport_proto::METHODS, rpc::EXCHANGE], &tasks)?;
+    let tokens = Tokens::new(identity.clone(), service.name, secrets.credential.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     let policy = Policy::new(db.clone(), system.clone());
@@ -157,40 +175,44 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
         served: Vec::new(),
         consumers: Vec::new(),
         credentials: Vec::new(),
+        tokens: Arc::new(tokens),
     };
     (service.start)(&mut app).await?;
+    common::serve_dead_letters(&mut app, service.name);
+    let rules = rules(service, &app.served)?;
     if app.config.reflection {
         reflection(&mut app, service)?;
     }
     let keys = Arc::new(Keys::default());
     let holder = format!("{}-{}", service.name, clock::new_id().simple());
     let broker = app.secrets.broker.clone().map(|url| Broker::new(url, app.config.broker_prefix.clone()));
-    let feed = Feed { identity: identity_address(service, &app.config, address), credential: app.secrets.credential.clone(), holder: holder.clone() };
-    feed.follow(app.policy.clone(), Arc::clone(&keys), broker.clone(), &tasks)?;
+    let feed = Feed { identity, credential: app.secrets.credential.clone(), holder: holder.clone() };
+    feed.follow(app.policy.clone(), Arc::clone(&keys), broker.clone(), &tasks);
     if let Some(broker) = &broker {
         let relay = Relay::new(service.name, holder, app.system.clone(), broker.clone());
         tasks.spawn("relay", relay.run(tasks.clone()));
         for consumers in std::mem::take(&mut app.consumers) {
-            consumers.run(&app.db, broker, &tasks);
+            consumers.run(&app.db, &app.system, broker, &tasks);
         }
     }
-    crate::upkeep::run(&app.system, &app.sealer, &tasks);
+    crate::upkeep::run(&app.system, &app.sealer, &app.config.retention, &tasks);
     let log = AccessLog::default();
     log.run(&app.system, &tasks);
     let metrics = metrics_port(&app.config, &tasks).await?;
+    let accepting = CancellationToken::new();
     let front = Front {
-        rules: Rules::new(service.methods),
+        rules,
         door: Door { verifier: Verifier::new(keys), policy: app.policy.clone(), credentials: app.credentials, log: log.clone() },
-        slots: Arc::new(Semaphore::new(app.config.calls)),
+        slots: Slots::new(app.config.calls),
+        leaving: accepting.clone(),
         sealer: app.sealer.clone(),
         log,
     };
-    let accepting = CancellationToken::new();
     let (ended, server) = tokio::sync::oneshot::channel();
-    let serving = serve::serve(listener, app.routes.routes(), Arc::new(front), accepting.clone());
+    let limits = Limits { connections: app.config.connections, drain: Duration::from_secs(app.config.drain_seconds) };
+    let serving = serve::serve(listener, app.routes.routes(), Arc::new(front), limits, accepting.clone());
     tasks.spawn("server", async move {
-        serving.await;
-        let _ = ended.send(());
+        let _ = ended.send(serving.await);
     });
     // Whoever comes before the signing keys are here would be told to sign in again.
     app.policy.begun(FIRST_ROUND).await;
@@ -200,6 +222,27 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
     tracing::info!(service = service.name, %address, "serving");
     let leave = Duration::from_secs(app.config.leave_seconds);
     Ok(Running { address, metrics, tasks, accepting, health: app.health, served: app.served, leave, server })
+}
+
+/// The rules of the service, which must be complete: a method without one would be let in by nobody's decision.
+fn rules(service: &Service, served: &[&'static str]) -> Result<Rules, Fault> {
+    let rules = Rules::new(service.methods);
+    let descriptors: Vec<&[u8]> = service.descriptors.iter().copied().chain([rapport_proto::DESCRIPTORS]).collect();
+    let missing = rules.missing(served, &descriptors)?;
+    if missing.is_empty() {
+        return Ok(rules);
+    }
+    let methods = missing.join(", ");
+    let text = format!("Name the rule tables and descriptors of everything that {} serves; there is no rule for: {methods}.", service.name);
+    Err(Fault::precondition("METHOD_WITHOUT_RULE", text).with("methods", methods))
+}
+
+/// Listens at `address`, which the configuration names `key`.
+async fn bind(key: &str, address: &str) -> Result<TcpListener, Fault> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let text = format!("Free {address} or set another address ({key}): {error}.");
+        Fault::precondition("ADDRESS_UNUSABLE", text).with("address", address).because(error)
+    })
 }
 
 /// Identity asks itself, on its own port.
@@ -228,7 +271,7 @@ async fn metrics_port(config: &Config, tasks: &Tasks) -> Result<Option<SocketAdd
     if config.metrics.is_empty() {
         return Ok(None);
     }
-    let listener = TcpListener::bind(&config.metrics).await.map_err(Fault::internal)?;
+    let listener = bind("metrics", &config.metrics).await?;
     let address = listener.local_addr().map_err(Fault::internal)?;
     let stop = tasks.stopping();
     let router = axum::Router::new().route("/metrics", axum::routing::get(|| async { metrics::text() }));
@@ -241,14 +284,21 @@ async fn metrics_port(config: &Config, tasks: &Tasks) -> Result<Option<SocketAdd
 }
 
 impl Running {
-    /// Ends in good order; answers whether everything ended in time.
+    /// Tells everything to end and waits for nothing.
+    #[cfg(feature = "testing")]
+    pub fn abandon(&self) {
+        self.accepting.cancel();
+        self.tasks.stopping().cancel();
+    }
+
+    /// Ends in good order; answers whether everything ended in time and no call was cut.
     pub async fn stop(self) -> bool {
         for name in self.served.iter().chain(&[""]) {
             self.health.set_service_status(*name, tonic_health::ServingStatus::NotServing).await;
         }
         tokio::time::sleep(self.leave).await;
         self.accepting.cancel();
-        let _ = self.server.await;
-        self.tasks.stop(Duration::from_secs(10)).await
+        let drained = self.server.await.unwrap_or(false);
+        self.tasks.stop(LAST_WORK).await && drained
     }
 }

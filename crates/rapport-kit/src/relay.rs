@@ -8,7 +8,8 @@
 //! An event that no queue wants is held and retried if its key was ever claimed by a queue: then a consumer
 //! has lost its binding. A key that nobody ever claimed is let go; the journal keeps the event. Claims are
 //! stored, so that a relay that starts while a binding is missing holds the events too; an operator who takes
-//! a consumer away for good deletes its keys from `kit.claimed_key`.
+//! a consumer away for good, or whose last consumer of a key wants it no more, deletes the key from
+//! `kit.claimed_key` and restarts the relay's processes.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};

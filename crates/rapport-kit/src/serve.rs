@@ -1,40 +1,71 @@
 //! The server: one layer stack for every service, and an end that loses no call.
 //!
-//! Guarantees: a call passes the layers of [`front`] in one order, written in one place; at the end of the
-//! process health says NOT_SERVING first, then new connections are refused, running calls end within the
-//! drain time, and idle connections (raw TCP ones too, which the library would wait for) hold nothing up.
+//! Guarantees: a call passes the layers of [`front`] in one order, written in one place; connections are
+//! bounded, and whoever comes beyond the bound is told so; at the end of the process health says NOT_SERVING
+//! first, then new connections are refused, running calls end within the drain time, and what is idle (raw TCP
+//! connections, watches of health) holds nothing up.
 
+mod attached;
 mod front;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 
-pub(crate) use front::Front;
+pub(crate) use front::{Front, Slots, asked_time};
 
 /// Largest request and answer.
 pub(crate) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const MAX_STREAMS: u32 = 1000;
 const MAX_HEADERS: u32 = 16 * 1024;
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Running calls get this long at the end.
-const DRAIN: Duration = Duration::from_secs(20);
+/// Connections beyond the bound that are told so at once; more than these are closed without a word.
+const TOLD: usize = 64;
+/// They are closed after this time.
+const TELLING: Duration = Duration::from_secs(5);
 
-/// Serves until `stop`, then drains.
-pub(crate) async fn serve(listener: TcpListener, routes: Routes, front: Arc<Front>, stop: CancellationToken) {
+/// How far a server goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections held at once.
+    pub(crate) connections: usize,
+    /// Running calls get this long at the end.
+    pub(crate) drain: Duration,
+}
+
+/// What all connections share.
+struct Server {
+    routes: Routes,
+    front: Arc<Front>,
+    limits: Limits,
+    stop: CancellationToken,
+    cut: AtomicUsize,
+}
+
+/// The place that a connection takes up.
+struct Place {
+    crowded: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Serves until `stop`, then drains; answers whether every call had come to its end by then.
+pub(crate) async fn serve(listener: TcpListener, routes: Routes, front: Arc<Front>, limits: Limits, stop: CancellationToken) -> bool {
     let connections = TaskTracker::new();
-    let routes = routes.prepare();
+    let (room, told) = (Arc::new(Semaphore::new(limits.connections)), Arc::new(Semaphore::new(TOLD)));
+    let server = Arc::new(Server { routes: routes.prepare(), front, limits, stop, cut: AtomicUsize::new(0) });
     loop {
         let stream = tokio::select! {
-            () = stop.cancelled() => break,
+            () = server.stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -45,60 +76,93 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, front: Arc<Fron
                 }
             },
         };
-        let serving = connection(stream, routes.clone(), Arc::clone(&front), stop.clone());
+        let place = match Arc::clone(&room).try_acquire_owned() {
+            Ok(permit) => Place { crowded: false, _permit: permit },
+            Err(_) => {
+                crate::metrics::refused_connections().inc();
+                let Ok(permit) = Arc::clone(&told).try_acquire_owned() else { continue };
+                Place { crowded: true, _permit: permit }
+            }
+        };
+        let serving = Arc::clone(&server).connection(stream, place);
         #[expect(clippy::disallowed_methods, reason = "tracked by the connections of this server")]
         tokio::spawn(connections.track_future(serving));
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
-        tracing::warn!(left = connections.len(), "connections were cut after the drain time");
+    // Each connection ends by itself within the drain time; the second more is for their tasks to be run.
+    let ended = tokio::time::timeout(limits.drain + Duration::from_secs(1), connections.wait()).await.is_ok();
+    let cut = server.cut.load(Ordering::Relaxed);
+    if cut > 0 || !ended {
+        tracing::warn!(cut, left = connections.len(), "connections were cut after the drain time");
     }
+    ended && cut == 0
 }
 
-/// One connection; ends by itself when the peer leaves, by GOAWAY when the process stops.
-async fn connection(stream: TcpStream, routes: Routes, front: Arc<Front>, stop: CancellationToken) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    // A peer that never speaks HTTP/2 would hold the drain up for ever, so it is waited for before the
-    // connection counts as one.
-    let mut preface = [0; 1];
-    tokio::select! {
-        () = stop.cancelled() => return,
-        peeked = tokio::time::timeout(KEEPALIVE, stream.peek(&mut preface)) => match peeked {
-            Ok(Ok(read)) if read > 0 => {}
-            _ => return,
-        },
-    }
-    let peer = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: stream.peer_addr().ok() };
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let (routes, front) = (routes.clone(), Arc::clone(&front));
-        async move { Ok::<_, Infallible>(front.call(routes, request).await) }
-    });
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADERS)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024)
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(Duration::from_secs(10));
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            match tokio::time::timeout(DRAIN, serving.as_mut()).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
+impl Server {
+    /// One connection; ends by itself when the peer leaves, by GOAWAY when the process stops.
+    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
+        if stream.set_nodelay(true).is_err() {
+            return;
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended with an error");
+        // A peer that never speaks HTTP/2 would hold the drain up for ever, so it is waited for before the
+        // connection counts as one.
+        let mut preface = [0; 1];
+        tokio::select! {
+            () = self.stop.cancelled() => return,
+            peeked = tokio::time::timeout(if place.crowded { TELLING } else { KEEPALIVE }, stream.peek(&mut preface)) => match peeked {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => return,
+            },
+        }
+        let peer = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: stream.peer_addr().ok() };
+        let (server, crowded) = (Arc::clone(&self), place.crowded);
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            let server = Arc::clone(&server);
+            async move { Ok::<_, Infallible>(Arc::clone(&server.front).call(server.routes.clone(), request, crowded).await) }
+        });
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEADERS)
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024)
+            .keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(Duration::from_secs(10));
+        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = self.leaving(place.crowded) => {
+                serving.as_mut().graceful_shutdown();
+                match tokio::time::timeout(self.limits.drain, serving.as_mut()).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        self.cut.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended with an error");
+        }
+    }
+
+    /// Ready when a connection is to take no more calls.
+    async fn leaving(&self, crowded: bool) {
+        let told = async {
+            if crowded {
+                tokio::time::sleep(TELLING).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = told => {}
+        }
     }
 }

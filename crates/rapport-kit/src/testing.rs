@@ -1,10 +1,11 @@
 //! For tests: databases copied from a migrated template, a stand-in for identity, a service in this process.
 //!
-//! Guarantees: every test has a database and names on the broker of its own; PostgreSQL and RabbitMQ are the
-//! real ones that `scripts/test` starts.
+//! Guarantees: every test has a database and names on the broker of its own, and leaves nothing on the broker;
+//! PostgreSQL and RabbitMQ are the real ones that `scripts/test` starts.
 
 mod death;
 mod identity;
+mod prefix;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub(crate) use death::Death;
 pub use identity::{Identity, Subject};
+pub use prefix::Prefix;
 
 use crate::access_log::AccessLog;
 use crate::bus::Broker;
@@ -101,6 +103,16 @@ pub struct TestService {
     /// The broker, under this test's prefix.
     pub broker: Broker,
     running: Option<Running>,
+    _prefix: Prefix,
+}
+
+impl Drop for TestService {
+    fn drop(&mut self) {
+        // Told to end before its names on the broker go, or it would make them anew.
+        if let Some(running) = &self.running {
+            running.abandon();
+        }
+    }
 }
 
 impl TestService {
@@ -112,11 +124,10 @@ impl TestService {
         let infra = Infra::from_environment();
         let logins = infra.database(service).await;
         let identity = Identity::start().await;
-        let prefix = format!("t{}.", clock::new_id().simple());
-        let running = run(service, &infra, &logins, &identity.address, &prefix).await;
+        let prefix = Prefix::new(&infra, &[service.name]);
+        let running = run(service, &infra, &logins, &identity.address, prefix.text()).await;
         let channel = channel(&running);
-        let broker = Broker::new(infra.broker, prefix);
-        Self { identity, channel, logins, broker, running: Some(running) }
+        Self { identity, channel, logins, broker: prefix.broker(), running: Some(running), _prefix: prefix }
     }
 
     /// Ends the service in good order; answers whether everything ended in time.

@@ -1,8 +1,13 @@
-//! What every service does on the side: partitions ahead of time, old idempotency and inbox rows away, the
-//! seal, and the age of the oldest waiting event as a figure.
+//! What every service does on the side: partitions ahead of time, rows away that have been kept long enough
+//! (access log, inbox, idempotency keys, ended sessions, dead letters of no tenant), the seal, and the figures of
+//! the outbox and of the dead letters.
+//!
+//! Guarantees: each statement takes at most 10,000 rows and each round a bounded number of statements, so that
+//! neither a lock nor a connection is held for long however much there is.
 
 use std::time::Duration;
 
+use crate::config::Retention;
 use crate::db::SystemDb;
 use crate::fault::Fault;
 use crate::journal;
@@ -19,14 +24,14 @@ const SEAL_EVERY: u32 = 12;
 const PIECE: u64 = 10_000;
 
 /// Starts the upkeep of one process. Several processes may do it at once.
-pub(crate) fn run(db: &SystemDb, sealer: &Sealer, tasks: &Tasks) {
-    let (db, sealer, waiting) = (db.clone(), sealer.clone(), tasks.clone());
+pub(crate) fn run(db: &SystemDb, sealer: &Sealer, retention: &Retention, tasks: &Tasks) {
+    let (db, sealer, retention, waiting) = (db.clone(), sealer.clone(), retention.clone(), tasks.clone());
     tasks.spawn("upkeep", async move {
         let mut round = 0_u32;
         loop {
             if round.is_multiple_of(CLEAN_EVERY) {
                 // Each on its own: what keeps rows from going must not keep the months ahead from coming.
-                for done in [partitions(&db).await, clean(&db).await] {
+                for done in [partitions(&db).await, clean(&db, &retention).await] {
                     if let Err(error) = done {
                         tracing::warn!(%error, "upkeep of the database did not succeed; it is tried again");
                     }
@@ -37,8 +42,8 @@ pub(crate) fn run(db: &SystemDb, sealer: &Sealer, tasks: &Tasks) {
             {
                 tracing::warn!(%error, "the journal could not be sealed; it is tried again");
             }
-            if let Err(error) = age(&db).await {
-                tracing::debug!(%error, "the age of the outbox could not be read");
+            if let Err(error) = figures(&db).await {
+                tracing::debug!(%error, "the figures of the outbox could not be read");
             }
             round = round.wrapping_add(1);
             if !waiting.pause(AGE_EVERY).await {
@@ -48,18 +53,12 @@ pub(crate) fn run(db: &SystemDb, sealer: &Sealer, tasks: &Tasks) {
     });
 }
 
-async fn clean(db: &SystemDb) -> Result<(), Fault> {
-    // An event can come again as long as a broker keeps it; two weeks is longer than any queue's limit.
-    all(|| {
-        delete(
-            db,
-            "delete from kit.inbox where ctid = any(array(select ctid from kit.inbox where received_at < now() - interval '14 days' limit 10000))",
-        )
-    })
-    .await?;
+async fn clean(db: &SystemDb, retention: &Retention) -> Result<(), Fault> {
+    all(|| delete(db, INBOX, retention.inbox_days)).await?;
+    all(|| delete(db, ACCESS_LOG, retention.access_log_days)).await?;
+    all(|| delete(db, NOBODYS_DEAD_LETTERS, retention.nobodys_dead_letter_days)).await?;
     // Only the last hour is ever read.
-    all(|| delete(db, "delete from kit.policy_revoked_session where ctid = any(array(select ctid from kit.policy_revoked_session where revoked_at < now() - interval '1 day' limit 10000))"))
-        .await?;
+    all(|| delete(db, ENDED_SESSIONS, 1)).await?;
     all(|| journal::purge_idempotency(db)).await
 }
 
@@ -80,9 +79,19 @@ async fn all<F: Future<Output = Result<u64, Fault>>>(piece: impl Fn() -> F) -> R
     Ok(())
 }
 
-async fn delete(db: &SystemDb, statement: &'static str) -> Result<u64, Fault> {
+const INBOX: &str = "delete from kit.inbox where ctid = any(array(
+    select ctid from kit.inbox where received_at < now() - make_interval(days => $1) limit $2))";
+const ACCESS_LOG: &str = "delete from kit.access_log where ctid = any(array(
+    select ctid from kit.access_log where logged_at < now() - make_interval(days => $1) limit $2))";
+const NOBODYS_DEAD_LETTERS: &str = "delete from kit.dead_letter where ctid = any(array(
+    select ctid from kit.dead_letter where tenant_id = '00000000-0000-0000-0000-000000000000' and last_failed_at < now() - make_interval(days => $1) limit $2))";
+const ENDED_SESSIONS: &str = "delete from kit.policy_revoked_session where ctid = any(array(
+    select ctid from kit.policy_revoked_session where revoked_at < now() - make_interval(days => $1) limit $2))";
+
+async fn delete(db: &SystemDb, statement: &'static str, days: u16) -> Result<u64, Fault> {
     let mut conn = db.conn().await?;
-    Ok(sqlx::query(statement).execute(&mut conn).await?.rows_affected())
+    let piece = i64::try_from(PIECE).map_err(Fault::internal)?;
+    Ok(sqlx::query(statement).bind(i32::from(days)).bind(piece).execute(&mut conn).await?.rows_affected())
 }
 
 async fn seal(db: &SystemDb, sealer: &Sealer) -> Result<u64, Fault> {
@@ -90,7 +99,7 @@ async fn seal(db: &SystemDb, sealer: &Sealer) -> Result<u64, Fault> {
 }
 
 /// The oldest row of each shard is its first one, give or take the moment between taking an id and committing.
-async fn age(db: &SystemDb) -> Result<(), Fault> {
+async fn figures(db: &SystemDb) -> Result<(), Fault> {
     let mut conn = db.conn().await?;
     let milliseconds: Option<i64> = sqlx::query_scalar(
         "select (extract(epoch from now() - min(first.recorded_at)) * 1000)::bigint
@@ -100,5 +109,9 @@ async fn age(db: &SystemDb) -> Result<(), Fault> {
     .fetch_one(&mut conn)
     .await?;
     metrics::outbox_age().set(milliseconds.unwrap_or(0));
+    let dead: i64 = sqlx::query_scalar("select count(*) from (select from kit.dead_letter where state = 'dead' limit 10000) letters")
+        .fetch_one(&mut conn)
+        .await?;
+    metrics::dead_letters().set(dead);
     Ok(())
 }

@@ -46,6 +46,8 @@ pub struct MethodRule {
     pub sensitive_read: bool,
     /// Whether a tenant without a stored security policy may be served.
     pub set_up: bool,
+    /// Whether request or answer is a stream; clients neither hold such a call back nor repeat it.
+    pub streaming: bool,
 }
 
 /// One row of the event catalogue.

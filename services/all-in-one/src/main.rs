@@ -36,7 +36,10 @@ async fn main() -> ExitCode {
 
 async fn serve(options: &[String]) -> Result<ExitCode, String> {
     let options = stack::Options::read(options)?;
-    let stack = stack::start(&options).await.map_err(|fault| fault.to_string())?;
+    let stack = stack::start(&options).await.map_err(|fault| match fault.reason() {
+        "ADDRESS_UNUSABLE" => format!("{fault} `serve --listen SERVICE=PORT` gives a service another port."),
+        _ => fault.to_string(),
+    })?;
     stack.write_status().map_err(|error| format!("the status file could not be written: {error}"))?;
     process::asked_to_end().await.map_err(|fault| fault.to_string())?;
     Ok(if stack.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,7 +1,6 @@
 //! Starts services the way an operator would: databases and roles, migrations, then the processes' own start.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 
 use rapport_kit::config::{Config, Secrets};
 use rapport_kit::process::{self, Running, Service};
@@ -73,13 +72,11 @@ impl Options {
         if self.instance.is_empty() { name } else { format!("{name}_{}", self.instance) }
     }
 
-    /// The asked port, else the usual one if it is free, else any.
+    /// The asked port, else the usual one; any for an instance with a name, which nobody expects anywhere. A port
+    /// that is taken is not replaced by another: callers would talk to whoever has taken it.
     fn address(&self, service: &Service, usual: u16) -> String {
-        match self.listen.get(service.name) {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None if self.instance.is_empty() && TcpListener::bind(("127.0.0.1", usual)).is_ok() => format!("127.0.0.1:{usual}"),
-            None => "127.0.0.1:0".to_owned(),
-        }
+        let port = self.listen.get(service.name).copied().unwrap_or(if self.instance.is_empty() { usual } else { 0 });
+        format!("127.0.0.1:{port}")
     }
 }
 

@@ -63,7 +63,17 @@ mod tests {
 
     #[test]
     fn permissions_of_contracts_exist_and_others_do_not() {
-        for known in ["*", "identity.*", "identity.user.*", "identity.user.create", "contacts.contact.read", "identity.session.revoke"] {
+        for known in [
+            "*",
+            "delivery.deadletter.read",
+            "delivery.deadletter.replay",
+            "delivery.deadletter.discard",
+            "identity.*",
+            "identity.user.*",
+            "identity.user.create",
+            "contacts.contact.read",
+            "identity.session.revoke",
+        ] {
             assert!(has_permission(known), "{known}");
         }
         for unknown in ["", "identity", "identity.user", "identity.us*", "identity.user.fly", "nothing.*", ".*"] {

@@ -50,7 +50,7 @@ pub static SERVICE: Service = Service {
     name: "identity",
     migrations: &MIGRATIONS,
     methods: &[rapport_identity_api::METHODS, rapport_proto::METHODS],
-    descriptors: &[rapport_identity_api::DESCRIPTORS],
+    descriptors: &[rapport_identity_api::DESCRIPTORS, rapport_proto::DESCRIPTORS],
     start,
 };
 

@@ -7,6 +7,7 @@ use rapport_contacts_api::v1 as contacts;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::google_type::{Date, PostalAddress};
 
+use super::dead_letters;
 use super::scene::{Scene, Valid};
 
 /// A record that was made for a request.
@@ -52,6 +53,9 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.common.v1.AccessService/ExplainAccess" => Box::pin(explain(scene)),
         "/rapport.common.v1.AuditService/ListChanges" => Box::pin(list_changes(scene)),
         "/rapport.common.v1.AuditService/VerifySeal" => Box::pin(verify_seal()),
+        "/rapport.common.v1.DeadLetterService/ListDeadLetters" => Box::pin(dead_letters::list(scene)),
+        "/rapport.common.v1.DeadLetterService/ReplayDeadLetters" => Box::pin(dead_letters::replay(scene)),
+        "/rapport.common.v1.DeadLetterService/DiscardDeadLetters" => Box::pin(dead_letters::discard(scene)),
         _ => return None,
     })
 }

@@ -10,6 +10,7 @@ use rapport_kit::testing::{Subject, password};
 use rapport_proto::common::v1::{self as common, GrantLevel};
 use secrecy::ExposeSecret;
 
+use super::dead_letters;
 use super::scene::{About, Scene, Valid};
 use super::wire::Caller;
 use crate::bureau::{ADMINISTRATOR, Bureau, PASSWORD, Stored, policy};
@@ -31,6 +32,9 @@ pub(super) fn valid<'a>(scene: &'a Scene, bureau: &'a Bureau, path: &str) -> Opt
         "SigningKeyService/RotateSigningKeys" => Box::pin(made.rotate()),
         "PolicyService/GetPolicyChanges" => Box::pin(async { Valid::read(&common::GetPolicyChangesRequest::default()) }),
         "PolicyService/GetSigningKeys" => Box::pin(async { Valid::read(&common::GetSigningKeysRequest {}) }),
+        "DeadLetterService/ListDeadLetters" => Box::pin(dead_letters::list(scene)),
+        "DeadLetterService/ReplayDeadLetters" => Box::pin(dead_letters::replay(scene)),
+        "DeadLetterService/DiscardDeadLetters" => Box::pin(dead_letters::discard(scene)),
         "TenantService/CreateTenant" => Box::pin(async move { made.create_tenant() }),
         "TenantService/GetTenant" => Box::pin(async move { made.get_tenant() }),
         "SecurityPolicyService/GetSecurityPolicy" => {
@@ -209,6 +213,7 @@ impl<'a> Made<'a> {
             secret: password().expose_secret().to_owned(),
             tenant: self.tenant(),
             actor: self.scene.colleague.name(),
+            scopes: Vec::new(),
         })
     }
 

@@ -16,7 +16,8 @@ const LIST_CONTACTS: &str = "/rapport.contacts.v1.ContactService/ListContacts";
 async fn lists(scene: &Scene) -> Vec<(&'static MethodRule, DynamicMessage)> {
     let mut lists = Vec::new();
     for rule in scene.methods() {
-        let paged = shape::method(rule.path).input().get_field_by_name("page_token").is_some();
+        let fields = shape::method(rule.path).input();
+        let paged = ["page_size", "page_token"].iter().all(|field| fields.get_field_by_name(field).is_some());
         let Some(valid) = scene.valid(rule.path).await.filter(|_| paged) else { continue };
         lists.push((rule, shape::request(rule.path, &valid.request)));
     }

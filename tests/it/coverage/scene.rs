@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prost::Message;
+use rapport_kit::clock;
 use rapport_kit::testing::{Subject, TestService};
 use rapport_proto::common::v1::policy_change::State;
 use rapport_proto::common::v1::{GrantLevel, PolicyTenant};
-use rapport_proto::{Door, MethodRule};
+use rapport_proto::{Door, Event, MethodRule};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
@@ -17,9 +18,9 @@ use super::{contacts, identity};
 use crate::bureau::{Bureau, policy};
 
 /// Services of the shared contract that a service with records of its own serves for them.
-const OF_RECORDS: &[&str] = &["/rapport.common.v1.AccessService/", "/rapport.common.v1.AuditService/"];
-/// The one that identity serves.
-const OF_IDENTITY: &[&str] = &["/rapport.common.v1.PolicyService/"];
+const OF_RECORDS: &[&str] = &["/rapport.common.v1.AccessService/", "/rapport.common.v1.AuditService/", "/rapport.common.v1.DeadLetterService/"];
+/// Those that identity serves.
+const OF_IDENTITY: &[&str] = &["/rapport.common.v1.PolicyService/", "/rapport.common.v1.DeadLetterService/"];
 
 /// What a request is about, which decides who finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +220,32 @@ impl Scene {
     /// An administrator's call.
     pub(super) async fn send(&self, path: &str, request: Vec<u8>) -> Answer {
         self.wire.send(path, &Caller::of(&self.administrator), request).await
+    }
+
+    /// Such as `services/contacts`.
+    pub(super) fn service(&self) -> &'static str {
+        match self.stage {
+            Stage::Contacts(_) => "services/contacts",
+            Stage::Identity(_) => "services/identity",
+        }
+    }
+
+    /// The name of a dead letter of the administrator's tenant: an event that cannot be read, however often.
+    pub(super) async fn dead_letter(&self) -> String {
+        let id = clock::new_id();
+        sqlx::query(
+            "insert into kit.dead_letter (tenant_id, id, state, consumer, event_id, fact, subject, subject_version, routing_key, headers, body,
+               reason, attempts)
+             values ($1, $2, 'dead', 'contacts', $2::text, $3, 'legalEntities/' || $2::text, 1, $3 || '.p00', jsonb_build_object('rapport-version', '1'), '',
+               'EVENT_UNREADABLE: made by a test', 1)",
+        )
+        .bind(self.administrator.tenant)
+        .bind(id)
+        .bind(rapport_identity_api::v1::LegalEntityCreated::KEY)
+        .execute(&mut self.database().await)
+        .await
+        .expect("a dead letter is stored");
+        format!("{}/deadLetters/{id}", self.service())
     }
 
     /// Actors of the journal rows that these requests left, one for each row.

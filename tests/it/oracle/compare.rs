@@ -83,7 +83,7 @@ impl Comparison<'_> {
                 }
                 self.create(eye, resource).await;
             }
-            let request = pb::VerifySealRequest { name: "services/contacts".to_owned() };
+            let request = pb::VerifySealRequest { name: "services/contacts".to_owned(), ..pb::VerifySealRequest::default() };
             self.expect(eye, "/rapport.common.v1.AuditService/VerifySeal", "the journal", request.encode_to_vec(), Verdict::Denied).await;
         }
     }

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use rapport_identity_api::v1 as pb;
-use rapport_kit::testing::{self, Infra, Subject};
+use rapport_kit::testing::Subject;
 use rapport_proto::common::v1::GrantLevel;
 use sqlx::Connection;
 
@@ -81,7 +81,7 @@ struct Records {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_list_and_no_look_up_of_identity_scans_a_whole_table() {
-    let bureau = Bureau::open().await;
+    let mut bureau = Bureau::open().await;
     let administrator = bureau.tenant("plans", Some(policy())).await;
     let records = make(&bureau, &administrator).await;
     let mut readers = vec![administrator.clone()];
@@ -94,21 +94,20 @@ async fn no_list_and_no_look_up_of_identity_scans_a_whole_table() {
         readers.push(bureau.act_for(administrator.tenant, &reader.name).await);
     }
     // A small table is rightly scanned, so what was asked so far must not count.
-    let Bureau { logins, running, .. } = bureau;
-    running.stop().await;
+    bureau.stop().await;
+    let logins = bureau.logins.clone();
     all_ended(&logins, "identity").await;
     grow(&logins, &records).await;
 
     let before = scans(&logins, &TABLES).await;
     assert_eq!(before.len(), TABLES.len(), "{before:?}");
-    let running = testing::run(&rapport_identity::SERVICE, &Infra::from_environment(), &logins, "http://127.0.0.1:9", "plans-identity.").await;
-    let wire = Wire::new(testing::channel(&running));
+    bureau.start().await;
     for reader in &readers {
-        lists(&wire, reader, &records).await;
-        look_ups(&wire, reader, &records).await;
+        lists(&bureau.wire, reader, &records).await;
+        look_ups(&bureau.wire, reader, &records).await;
     }
-    sign_in(&wire, &records).await;
-    running.stop().await;
+    sign_in(&bureau.wire, &records).await;
+    bureau.stop().await;
     all_ended(&logins, "identity").await;
     assert_eq!(scans(&logins, &TABLES).await, before, "tables that were scanned as a whole, and how often, against before");
 }

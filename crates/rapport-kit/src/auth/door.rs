@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use prost::Message;
 use rapport_proto::MethodRule;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -27,6 +28,31 @@ impl Rules {
 
     pub(crate) fn get(&self, path: &str) -> Option<&'static MethodRule> {
         self.by_path.get(path).copied()
+    }
+
+    /// Paths of the methods of `served` services that have no rule; a service that no descriptor knows is
+    /// named with all of its methods.
+    pub(crate) fn missing(&self, served: &[&'static str], descriptors: &[&[u8]]) -> Result<Vec<String>, Fault> {
+        let mut unseen: Vec<&str> = served.to_vec();
+        let mut missing = Vec::new();
+        for bytes in descriptors {
+            let set = prost_types::FileDescriptorSet::decode(*bytes).map_err(Fault::internal)?;
+            for file in &set.file {
+                for service in &file.service {
+                    let name = format!("{}.{}", file.package(), service.name());
+                    if !served.contains(&name.as_str()) {
+                        continue;
+                    }
+                    unseen.retain(|unseen| *unseen != name);
+                    let paths = service.method.iter().map(|method| format!("/{name}/{}", method.name()));
+                    missing.extend(paths.filter(|path| self.get(path).is_none()));
+                }
+            }
+        }
+        missing.extend(unseen.iter().map(|service| format!("/{service}/*")));
+        missing.sort();
+        missing.dedup();
+        Ok(missing)
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Queue {
         partition: u8,
         /// Event keys.
         keys: Vec<String>,
+        /// Event keys that the queue may still be bound to and must not be.
+        unwanted: Vec<String>,
     },
     /// A queue of this process alone; what happens while it is away is not in it.
     Exclusive {
@@ -100,9 +102,10 @@ where
 {
     broker.declare_exchange(channel).await?;
     match queue {
-        Queue::Partition { partition, keys, .. } => {
-            let keys: Vec<String> = keys.iter().map(|key| format!("{key}.p{partition:02}")).collect();
-            broker.declare_partition(channel, name, &keys).await?;
+        Queue::Partition { partition, keys, unwanted, .. } => {
+            let own = |keys: &[String]| -> Vec<String> { keys.iter().map(|key| format!("{key}.p{partition:02}")).collect() };
+            broker.declare_partition(channel, name, &own(keys)).await?;
+            broker.unbind(channel, name, &own(unwanted)).await?;
         }
         Queue::Exclusive { keys, .. } => {
             let keys: Vec<String> = keys.iter().map(|key| format!("{key}.*")).collect();

@@ -1,5 +1,7 @@
-//! A connection on loan. It is an sqlx executor that notices when a statement was not seen to its end.
+//! A connection on loan. It is an sqlx executor that notices when a statement was not seen to its end, and that
+//! waits for the server's answer no longer than the pool allows.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,6 +12,7 @@ use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Error, Execute, Executor, Postgres, SqlStr};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep, timeout};
 use uuid::Uuid;
 
 use super::pool::{Pool, Resting};
@@ -86,7 +89,7 @@ impl<'c> Executor<'c> for &'c mut Conn {
         let pool = Arc::clone(&self.pool);
         let (connection, busy) = self.parts();
         *busy = true;
-        Box::pin(Watched { rows: connection.fetch_many(query), busy, pool })
+        Box::pin(Watched { rows: connection.fetch_many(query), busy, pool, silence: None })
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
@@ -99,7 +102,7 @@ impl<'c> Executor<'c> for &'c mut Conn {
         *busy = true;
         let row = connection.fetch_optional(query);
         Box::pin(async move {
-            let row = row.await;
+            let row = timeout(pool.answer_timeout(), row).await.unwrap_or_else(|_| Err(silent()));
             settle(row.as_ref().err(), busy, &pool);
             row
         })
@@ -114,7 +117,7 @@ impl<'c> Executor<'c> for &'c mut Conn {
         *busy = true;
         let statement = connection.prepare_with(sql, parameters);
         Box::pin(async move {
-            let statement = statement.await;
+            let statement = timeout(pool.answer_timeout(), statement).await.unwrap_or_else(|_| Err(silent()));
             settle(statement.as_ref().err(), busy, &pool);
             statement
         })
@@ -135,11 +138,18 @@ fn settle(error: Option<&Error>, busy: &mut bool, pool: &Pool) {
     }
 }
 
+/// The server said nothing for too long.
+fn silent() -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time"))
+}
+
 /// Rows of a statement; only when their end (or the server's refusal) was seen is the connection free again.
 struct Watched<'e> {
     rows: BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>,
     busy: &'e mut bool,
     pool: Arc<Pool>,
+    /// Runs while the server says nothing.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream for Watched<'_> {
@@ -151,7 +161,14 @@ impl Stream for Watched<'_> {
         match &next {
             Poll::Ready(None) => *this.busy = false,
             Poll::Ready(Some(Err(error))) => settle(Some(error), this.busy, &this.pool),
-            _ => {}
+            Poll::Ready(Some(Ok(_))) => this.silence = None,
+            Poll::Pending => {
+                let silence = this.silence.get_or_insert_with(|| Box::pin(sleep(this.pool.answer_timeout())));
+                if silence.as_mut().poll(context).is_ready() {
+                    this.pool.forget_idle();
+                    return Poll::Ready(Some(Err(silent())));
+                }
+            }
         }
         next
     }

@@ -93,6 +93,11 @@ impl Pool {
         Ok(Resting { connection, tenant: None, born: Instant::now(), used: Instant::now() })
     }
 
+    /// Longest silence of the server in the middle of a statement.
+    pub(super) fn answer_timeout(&self) -> Duration {
+        self.config.answer_timeout
+    }
+
     pub(super) fn give_back(&self, mut resting: Resting) {
         resting.used = Instant::now();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(resting);

@@ -8,13 +8,13 @@ use rapport_proto::Event;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::policy_service_client::PolicyServiceClient;
 use secrecy::{ExposeSecret, SecretString};
-use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 use super::Policy;
 use crate::auth::Keys;
 use crate::bus::{self, Broker, Queue};
 use crate::fault::Fault;
+use crate::rpc::{Calls, Client};
 use crate::tasks::Tasks;
 
 const POLL: Duration = Duration::from_secs(5);
@@ -23,8 +23,8 @@ const PAGE: i32 = 500;
 /// Where identity is and how this service shows who it is.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    /// Address of identity, such as `http://identity:8081`.
-    pub identity: String,
+    /// Client of identity.
+    pub identity: Client,
     /// The service's own credential.
     pub credential: SecretString,
     /// Name of this process among all, for its queue.
@@ -33,17 +33,8 @@ pub struct Feed {
 
 impl Feed {
     /// Follows identity until the process stops.
-    ///
-    /// # Errors
-    /// FAILED_PRECONDITION (IDENTITY_ADDRESS_INVALID) if the address cannot be read.
-    pub fn follow(self, policy: Policy, keys: Arc<Keys>, broker: Option<Broker>, tasks: &Tasks) -> Result<(), Fault> {
-        let endpoint = Endpoint::from_shared(self.identity.clone())
-            .map_err(|error| {
-                Fault::precondition("IDENTITY_ADDRESS_INVALID", "The address of identity in the configuration cannot be read.").because(error)
-            })?
-            .connect_timeout(Duration::from_secs(2))
-            .timeout(Duration::from_secs(10));
-        let client = PolicyServiceClient::new(endpoint.connect_lazy());
+    pub fn follow(self, policy: Policy, keys: Arc<Keys>, broker: Option<Broker>, tasks: &Tasks) {
+        let client = PolicyServiceClient::new(self.identity.alone());
         if let Some(broker) = broker {
             let queue = Queue::Exclusive { name: broker.queue("policy", &self.holder), keys: vec![pb::PolicyChange::KEY.to_owned()] };
             let policy = policy.clone();
@@ -55,10 +46,9 @@ impl Feed {
         }
         let polling = tasks.clone();
         tasks.spawn("policy poll", async move { self.poll(client, policy, keys, polling).await });
-        Ok(())
     }
 
-    async fn poll(self, mut client: PolicyServiceClient<Channel>, policy: Policy, keys: Arc<Keys>, tasks: Tasks) {
+    async fn poll(self, mut client: PolicyServiceClient<Calls>, policy: Policy, keys: Arc<Keys>, tasks: Tasks) {
         if let Err(error) = keys.load(&policy.system).await {
             tracing::warn!(%error, "stored signing keys could not be read");
         }
@@ -91,7 +81,7 @@ impl Feed {
         }
     }
 
-    async fn round(&self, client: &mut PolicyServiceClient<Channel>, policy: &Policy, keys: &Keys, place: &mut Option<String>) -> Result<(), Fault> {
+    async fn round(&self, client: &mut PolicyServiceClient<Calls>, policy: &Policy, keys: &Keys, place: &mut Option<String>) -> Result<(), Fault> {
         let away = |status: tonic::Status| Fault::unavailable("IDENTITY_AWAY", "Identity does not answer.").because(status);
         let signing = client.get_signing_keys(pb::GetSigningKeysRequest {}).await.map_err(away)?.into_inner().keys;
         keys.replace(&policy.system, signing).await?;

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
+use rapport_proto::MethodRule;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -17,6 +19,7 @@ use tonic_types::StatusExt;
 use tower::ServiceExt;
 use tracing::Instrument;
 
+use super::attached::Attached;
 use crate::auth::{Door, Rules};
 use crate::ctx::Call;
 use crate::fault::Fault;
@@ -26,34 +29,82 @@ use crate::{clock, metrics};
 const LONGEST: Duration = Duration::from_secs(60);
 /// A full process refuses after this wait.
 const QUEUE: Duration = Duration::from_millis(50);
+/// Looks at health that are answered at once, apart from all other calls.
+const LOOKS: usize = 64;
+/// Watches of health and conversations with reflection that may be open.
+const STREAMS: usize = 256;
 const REQUEST_ID: &str = "x-request-id";
+const KEY: &str = "idempotency-key";
+
+/// How many calls are in at once, over all connections.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    calls: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+}
+
+impl Slots {
+    pub(crate) fn new(calls: usize) -> Self {
+        let bound = |most| Arc::new(Semaphore::new(most));
+        Self { calls: bound(calls), looks: bound(LOOKS), streams: bound(STREAMS) }
+    }
+}
+
+/// What a call is, by its path.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// One of a service, with its rule.
+    Ruled(&'static MethodRule),
+    /// A look at health.
+    Look,
+    /// A watch of health, or reflection.
+    Stream,
+    /// Anything else; never let in, whatever is registered.
+    Unknown,
+}
+
+/// Whether methods of this service go without a rule: they tell about the process, nothing about anybody's records.
+fn needs_no_rule(service: &str) -> bool {
+    matches!(service, "grpc.health.v1.Health" | "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection")
+}
 
 /// What every call of a process passes.
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) rules: Rules,
     pub(crate) door: Door,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Slots,
+    /// When the process takes no more calls.
+    pub(crate) leaving: CancellationToken,
     pub(crate) sealer: crate::page::Sealer,
     pub(crate) log: crate::access_log::AccessLog,
 }
 
 impl Front {
-    /// Answers one request; never fails.
-    pub(crate) async fn call(self: Arc<Self>, routes: Routes, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request; never fails. On a connection beyond the bound only health is told.
+    pub(crate) async fn call(self: Arc<Self>, routes: Routes, request: Request<Incoming>, crowded: bool) -> Response<Body> {
         let begun = Instant::now();
-        let rule = self.rules.get(request.uri().path());
-        let method = rule.map_or("_OTHER", |rule| rule.path);
+        let kind = self.kind(request.uri().path());
+        let method = if let Kind::Ruled(rule) = kind { rule.path } else { "_OTHER" };
         // Request id: the caller's if it is decent, else a new one.
         let request_id = request_id(request.headers());
         let deadline = begun + timeout(request.headers());
         let mut call = Call::new(method, request_id.clone(), deadline, self.sealer.clone(), self.log.clone());
         call.trace_id = header(request.headers(), "traceparent", 256).as_deref().and_then(trace_id);
-        call.key = header(request.headers(), "idempotency-key", 128);
+        call.key = header(request.headers(), KEY, 128);
         // Span: what every log line of the call carries. No personal data in it.
         let span = tracing::info_span!("call", method, request_id, trace = call.trace_id.as_deref().unwrap_or_default());
         let call = Arc::new(call);
-        let answer = self.within_deadline(routes, request, rule, Arc::clone(&call)).instrument(span).await;
+        let answer = if crowded && !matches!(kind, Kind::Look) {
+            let text = "This process holds as many connections as it may; use one that is open, or try again after the given time.";
+            Err(Fault::exhausted("TOO_MANY_CONNECTIONS", text))
+        } else if call.key.is_none() && request.headers().contains_key(KEY) {
+            // Passed over, the caller would believe that sending again is safe.
+            Err(Fault::argument("IDEMPOTENCY_KEY_INVALID", "Send an idempotency key of 1 to 128 visible ASCII characters, or none."))
+        } else {
+            self.within_deadline(routes, request, kind, Arc::clone(&call)).instrument(span).await
+        };
         let mut response = answer.map(explained).unwrap_or_else(|fault| Status::from(fault).into_http());
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
@@ -68,34 +119,36 @@ impl Front {
     }
 
     /// Deadline: ours, so that the code is DEADLINE_EXCEEDED. Dropping the handler also stops its query.
-    async fn within_deadline(
-        &self,
-        routes: Routes,
-        request: Request<Incoming>,
-        rule: Option<&'static rapport_proto::MethodRule>,
-        call: Arc<Call>,
-    ) -> Result<Response<Body>, Fault> {
+    async fn within_deadline(&self, routes: Routes, request: Request<Incoming>, kind: Kind, call: Arc<Call>) -> Result<Response<Body>, Fault> {
         let deadline = call.deadline;
-        match tokio::time::timeout_at(deadline.into(), self.admitted(routes, request, rule, call)).await {
+        match tokio::time::timeout_at(deadline.into(), self.admitted(routes, request, kind, call)).await {
             Ok(answer) => answer,
             Err(_) => Err(Fault::deadline()),
         }
     }
 
-    async fn admitted(
-        &self,
-        routes: Routes,
-        request: Request<Incoming>,
-        rule: Option<&'static rapport_proto::MethodRule>,
-        call: Arc<Call>,
-    ) -> Result<Response<Body>, Fault> {
+    fn kind(&self, path: &str) -> Kind {
+        if let Some(rule) = self.rules.get(path) {
+            return Kind::Ruled(rule);
+        }
+        let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        match service.filter(|(service, _)| needs_no_rule(service)) {
+            Some(("grpc.health.v1.Health", method)) if method != "Watch" => Kind::Look,
+            Some(_) => Kind::Stream,
+            None => Kind::Unknown,
+        }
+    }
+
+    async fn admitted(&self, routes: Routes, request: Request<Incoming>, kind: Kind, call: Arc<Call>) -> Result<Response<Body>, Fault> {
         let (mut parts, body) = request.into_parts();
-        // Health and reflection have no rule and no slot: they answer when all else is full.
-        let _slot = match rule {
-            Some(_) => Some(self.slot().await?),
-            None => None,
+        // Health and reflection have slots of their own: they answer when all else is full.
+        let slot = match kind {
+            Kind::Ruled(_) => slot(&self.slots.calls).await?,
+            Kind::Look => slot(&self.slots.looks).await?,
+            Kind::Stream => slot(&self.slots.streams).await?,
+            Kind::Unknown => return Err(Fault::of_transport(&Status::unimplemented(""))),
         };
-        if let Some(rule) = rule {
+        if let Kind::Ruled(rule) = kind {
             // Auth: the method's rule; what it finds goes to the handler.
             let admitted = self.door.admit(rule, &parts.headers, &call).await.inspect_err(|_| metrics::denied_calls().inc())?;
             if let Some(admitted) = admitted {
@@ -108,6 +161,7 @@ impl Front {
         let handler = routes.oneshot(Request::from_parts(parts, Body::new(body)));
         // Panic: INTERNAL for this call, nothing for the others.
         match AssertUnwindSafe(handler).catch_unwind().await {
+            Ok(Ok(response)) if matches!(kind, Kind::Stream) => Ok(response.map(|body| Body::new(Attached::new(body, self.leaving.clone(), slot)))),
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
             Err(_) => {
@@ -116,15 +170,15 @@ impl Front {
             }
         }
     }
+}
 
-    /// Overload: a bounded number of calls at once, over all connections.
-    async fn slot(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Fault> {
-        match tokio::time::timeout(QUEUE, Arc::clone(&self.slots).acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(slot),
-            _ => {
-                metrics::refused_calls().inc();
-                Err(Fault::exhausted("OVERLOADED", "This process has as many calls as it can take; send the request again after the given time."))
-            }
+/// Overload: a bounded number of calls at once, over all connections.
+async fn slot(slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
+    match tokio::time::timeout(QUEUE, Arc::clone(slots).acquire_owned()).await {
+        Ok(Ok(slot)) => Ok(slot),
+        _ => {
+            metrics::refused_calls().inc();
+            Err(Fault::exhausted("OVERLOADED", "This process has as many calls as it can take; send the request again after the given time."))
         }
     }
 }
@@ -177,19 +231,24 @@ fn trace_id(traceparent: &str) -> Option<String> {
 
 /// The time that `grpc-timeout` leaves, less what the answer's way back takes.
 fn timeout(headers: &HeaderMap) -> Duration {
-    let Some(text) = headers.get("grpc-timeout").and_then(|value| value.to_str().ok()) else { return LONGEST };
-    let Some((digits, unit)) = text.split_at_checked(text.len().saturating_sub(1)) else { return LONGEST };
-    let Ok(count) = digits.parse::<u64>() else { return LONGEST };
-    let asked = match unit {
-        "H" => Duration::from_secs(count.saturating_mul(3600)),
-        "M" => Duration::from_secs(count.saturating_mul(60)),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return LONGEST,
-    };
+    let Some(asked) = asked_time(headers) else { return LONGEST };
     asked.saturating_sub((asked / 10).min(Duration::from_millis(5))).min(LONGEST)
+}
+
+/// The time that `grpc-timeout` gives, if it can be read.
+pub(crate) fn asked_time(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count = digits.parse::<u64>().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count.saturating_mul(3600))),
+        "M" => Some(Duration::from_secs(count.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::support::{SERVICE, ctx, refusal, runs, says_when_to_retry, superuser};
+use crate::wire::Wire;
 
 const ROWS: usize = 50;
 
@@ -228,13 +229,36 @@ async fn an_abandoned_statement_ends_on_the_server_too() {
     eventually("the end of the statement", async || (!runs(&logins, "/* abandoned */").await).then_some(())).await;
 }
 
+#[tokio::test]
+async fn a_statement_that_the_server_never_answers_is_given_up_and_the_next_one_has_a_new_connection() {
+    let (_, logins) = database(1).await;
+    let wire = Wire::to(&logins.app).await;
+    let config = PoolConfig { max_connections: 1, answer_timeout: Duration::from_millis(300), ..PoolConfig::default() };
+    let db = Db::new(wire.url(&logins.app).expose_secret(), config).unwrap();
+    let tenant = clock::new_id();
+    fill(&db, tenant).await;
+    for _ in 0..2 {
+        wire.hush();
+        let fault = rows(&db, tenant).await.expect_err("nobody can hear the answer");
+        assert_eq!((fault.code(), fault.reason()), (Code::Unavailable, "DATABASE_AWAY"));
+        assert_eq!(rows(&db, tenant).await.unwrap(), vec![tenant; ROWS]);
+    }
+    // A single row goes another way through the library.
+    let mut conn = db.for_tenant(&ctx(tenant)).await.unwrap();
+    wire.hush();
+    sqlx::query("select 1").fetch_optional(&mut conn).await.expect_err("nobody can hear the answer");
+    drop(conn);
+    let mut conn = db.for_tenant(&ctx(tenant)).await.unwrap();
+    sqlx::query("select 1").fetch_one(&mut conn).await.unwrap();
+}
+
 async fn database(connections: usize) -> (Db, rapport_kit::db::Logins) {
     let logins = Infra::from_environment().database(&SERVICE).await;
     (pool(&logins, connections), logins)
 }
 
 fn pool(logins: &rapport_kit::db::Logins, connections: usize) -> Db {
-    let config = PoolConfig { max_connections: connections, acquire_timeout: Duration::from_secs(1) };
+    let config = PoolConfig { max_connections: connections, acquire_timeout: Duration::from_secs(1), ..PoolConfig::default() };
     Db::new(logins.app.expose_secret(), config).expect("an address")
 }
 

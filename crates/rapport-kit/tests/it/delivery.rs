@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rapport_kit::Fault;
 use rapport_kit::bus::Publisher;
 use rapport_kit::clock;
-use rapport_kit::inbox::Received;
+use rapport_kit::inbox::{Consumers, Received};
+use rapport_kit::tasks::Tasks;
 use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::PolicyChange;
 use uuid::Uuid;
 
 use crate::line::{Line, note, write};
-use crate::support::ctx;
+use crate::support::{SERVICE, ctx, gate};
 
 #[tokio::test]
 async fn a_committed_event_takes_effect_once_and_a_rolled_back_one_never() {
@@ -78,7 +79,7 @@ async fn an_event_that_is_delivered_twice_has_one_effect() {
 }
 
 #[tokio::test]
-async fn an_event_that_can_never_work_becomes_a_dead_letter_and_the_next_ones_go_on() {
+async fn an_event_that_can_never_work_becomes_a_dead_letter_and_other_records_go_on() {
     let line = Line::new().await;
     line.consume(|tx, received: Received<PolicyChange>| {
         Box::pin(async move {
@@ -92,17 +93,17 @@ async fn an_event_that_can_never_work_becomes_a_dead_letter_and_the_next_ones_go
     })
     .await;
     let record = clock::new_id();
-    let mut unreadable = line.message("probe:1:4", "", record, 4);
+    let mut unreadable = line.message("probe:1:4", "", clock::new_id(), 1);
     unreadable.body = vec![0xff; 7];
     let batch = [
-        line.message("probe:1:1", "forbidden", record, 1),
-        line.message("probe:1:2", "nonsense", record, 2),
-        line.message("probe:1:3", "panic", record, 3),
+        line.message("probe:1:1", "forbidden", clock::new_id(), 1),
+        line.message("probe:1:2", "nonsense", clock::new_id(), 1),
+        line.message("probe:1:3", "panic", clock::new_id(), 1),
         unreadable,
-        line.message("probe:1:5", "", record, 5),
+        line.message("probe:1:5", "", record, 1),
     ];
     Publisher::new(line.broker.clone(), "by hand".to_owned()).publish(&batch).await.unwrap();
-    eventually("the effect of the good one", async || (line.effects().await == [(record, 5)]).then_some(())).await;
+    eventually("the effect of the good one", async || (line.effects().await == [(record, 1)]).then_some(())).await;
     let dead = line.dead_letters().await;
     let reasons: HashMap<&str, &str> = dead.iter().map(|(id, reason)| (id.as_str(), reason.split(':').next().unwrap_or_default())).collect();
     let expected = [("probe:1:1", "NOT_FOR_YOU"), ("probe:1:2", "MAKES_NO_SENSE"), ("probe:1:3", "INTERNAL"), ("probe:1:4", "EVENT_UNREADABLE")];
@@ -130,6 +131,39 @@ async fn an_event_that_fails_for_a_passing_reason_is_tried_until_it_works() {
     assert_eq!(line.all_effects(1).await, [(record, 1)]);
     assert_eq!(attempts.load(Ordering::SeqCst), 4);
     assert!(line.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_consumer_that_ends_in_the_middle_of_its_work_leaves_the_rest_to_the_next() {
+    let line = Line::new().await;
+    let (ending, name) = (Tasks::default(), clock::new_id().to_string());
+    let middle = gate(&name);
+    let consumers = Consumers::new(SERVICE.name).on::<PolicyChange, _>(move |tx, received| {
+        let middle = gate(&name);
+        Box::pin(async move {
+            middle.pass().await;
+            note(tx, received).await
+        })
+    });
+    consumers.run(&line.db, &line.system, &line.broker, &ending);
+    line.consumed().await;
+    line.relay(&line.tasks);
+    // More than a consumer holds at once.
+    const EVENTS: usize = 2400;
+    line.record((0..EVENTS).map(|_| (clock::new_id(), 1))).await;
+    eventually("events at the consumers", async || (line.waiting().await == 0).then_some(())).await;
+    middle.reached_by(1).await;
+    let patience = std::time::Duration::from_secs(20);
+    let (ended, ()) = tokio::join!(ending.stop(patience), async { middle.let_pass(EVENTS * 2) });
+    assert!(ended);
+    let done = line.effects().await.len();
+    assert!(done > 0 && done < EVENTS, "{done} effects");
+    line.consume(|tx, received| Box::pin(note(tx, received))).await;
+    let mut records: Vec<Uuid> = line.all_effects(EVENTS).await.into_iter().map(|(record, _)| record).collect();
+    assert_eq!(records.len(), EVENTS);
+    records.sort_unstable();
+    records.dedup();
+    assert_eq!(records.len(), EVENTS);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use rapport_kit::inbox::{Consumers, Received};
 use rapport_kit::journal::{Entry, Record, entry};
 use rapport_kit::relay::Relay;
 use rapport_kit::tasks::Tasks;
-use rapport_kit::testing::{Infra, eventually};
+use rapport_kit::testing::{Infra, Prefix, eventually};
 use rapport_kit::{Db, Fault, SystemDb, Tx};
 use rapport_proto::Event;
 use rapport_proto::common::v1::PolicyChange;
@@ -20,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use crate::support::{SERVICE, ctx};
+use crate::wire::Wire;
 
 pub(crate) struct Line {
     pub(crate) db: Db,
@@ -27,9 +28,16 @@ pub(crate) struct Line {
     pub(crate) broker: Broker,
     pub(crate) tenant: Uuid,
     pub(crate) tasks: Tasks,
-    prefix: String,
     infra: Infra,
     logins: Logins,
+    prefix: Prefix,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Told to end before the names on the broker go, or they would be made anew.
+        self.tasks.stopping().cancel();
+    }
 }
 
 impl Line {
@@ -40,9 +48,8 @@ impl Line {
         let pool = PoolConfig { max_connections: 12, ..PoolConfig::default() };
         let db = Db::new(logins.app.expose_secret(), pool).expect("an address");
         let system = SystemDb::new(logins.system.expose_secret(), PoolConfig::default()).expect("an address");
-        let prefix = format!("t{}.", clock::new_id().simple());
-        let broker = Broker::new(infra.broker.clone(), prefix.clone());
-        Self { prefix, db, system, broker, tenant: clock::new_id(), tasks: Tasks::default(), infra, logins }
+        let prefix = Prefix::new(&infra, &[SERVICE.name]);
+        Self { db, system, broker: prefix.broker(), tenant: clock::new_id(), tasks: Tasks::default(), infra, logins, prefix }
     }
 
     /// A line that records, sends and notes effects.
@@ -72,7 +79,7 @@ impl Line {
 
     /// Starts a consumer of one partition with a connection of its own, as another process would have.
     pub(crate) fn consume_apart(&self, consumers: Consumers, partition: u8, tasks: &Tasks) {
-        let broker = Broker::new(self.infra.broker.clone(), self.prefix.clone());
+        let broker = self.prefix.broker();
         consumers.run_one(partition, &self.db, &broker, tasks);
     }
 
@@ -81,8 +88,23 @@ impl Line {
     where
         R: for<'a> Fn(&'a mut Tx, Received<PolicyChange>) -> BoxFuture<'a, Result<(), Fault>> + Send + Sync + 'static,
     {
-        Consumers::new(SERVICE.name).on::<PolicyChange, R>(reaction).run(&self.db, &self.broker, &self.tasks);
+        self.consume_over(&self.broker, &self.db, reaction).await;
+    }
+
+    /// The same over a wire to the broker or to the database.
+    pub(crate) async fn consume_over<R>(&self, broker: &Broker, db: &Db, reaction: R)
+    where
+        R: for<'a> Fn(&'a mut Tx, Received<PolicyChange>) -> BoxFuture<'a, Result<(), Fault>> + Send + Sync + 'static,
+    {
+        Consumers::new(SERVICE.name).on::<PolicyChange, R>(reaction).run(db, &self.system, broker, &self.tasks);
         self.consumed().await;
+    }
+
+    /// A wire to the broker, and the broker over it.
+    pub(crate) async fn wired_broker(&self) -> (Wire, Broker) {
+        let wire = Wire::to(&self.infra.broker).await;
+        let broker = Broker::new(wire.url(&self.infra.broker), self.prefix.text().to_owned());
+        (wire, broker)
     }
 
     /// Ready when each partition's queue has its consumer.
@@ -197,7 +219,10 @@ impl Line {
     /// Dead letters: event id and reason.
     pub(crate) async fn dead_letters(&self) -> Vec<(String, String)> {
         let mut conn = self.db.for_tenant(&ctx(self.tenant)).await.expect("a connection");
-        sqlx::query_as("select event_id, reason from kit.dead_letter order by dead_at, id").fetch_all(&mut conn).await.expect("an answer")
+        sqlx::query_as("select event_id, reason from kit.dead_letter where state = 'dead' order by seq")
+            .fetch_all(&mut conn)
+            .await
+            .expect("an answer")
     }
 
     /// A message as the relay would send it, for partition 0.

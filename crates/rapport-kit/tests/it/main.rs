@@ -1,6 +1,8 @@
 //! The kit against a real PostgreSQL and a real RabbitMQ: what every service may rely on.
 
+mod bindings;
 mod database;
+mod dead_letters;
 mod delivery;
 mod ended;
 mod journal;
@@ -8,6 +10,8 @@ mod line;
 mod outage;
 mod partitions;
 mod policy;
+mod retention;
+mod rpc;
 mod seal;
 mod secrets;
 mod shutdown;
@@ -15,3 +19,4 @@ mod support;
 mod tokens;
 mod transport;
 mod windows;
+mod wire;

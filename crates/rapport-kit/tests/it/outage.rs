@@ -1,14 +1,18 @@
 //! Delivery while parts of the broker are missing: nothing is lost, nothing counts as sent that was not.
 
-use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use rapport_kit::bus::{Outcome, Outgoing, Publisher};
 use rapport_kit::clock;
+use rapport_kit::db::{Db, PoolConfig};
 use rapport_kit::tasks::Tasks;
+use rapport_kit::testing::eventually;
+use secrecy::ExposeSecret;
 use std::time::Duration;
 use uuid::Uuid;
 
 use crate::line::{Line, nobody_listens, note};
+use crate::wire::Wire;
 
 const DEEP: usize = 3000;
 
@@ -113,6 +117,84 @@ async fn recording_goes_on_while_the_broker_is_away_and_the_events_leave_when_it
     line.consume(|tx, received| Box::pin(note(tx, received))).await;
     line.relay(&line.tasks);
     assert_eq!(line.all_effects(5).await, (1..=5).map(|version| (record, version)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_consumer_works_again_after_its_channel_was_closed_for_an_unknown_delivery() {
+    let line = Line::new().await;
+    let (wire, broker) = line.wired_broker().await;
+    line.consume_over(&broker, &line.db, |tx, received| Box::pin(note(tx, received))).await;
+    line.relay(&line.tasks);
+    let record = clock::new_id();
+    wire.forge_an_acknowledgement();
+    line.record([(record, 1)]).await;
+    eventually("the forged acknowledgement", async || wire.has_forged().then_some(())).await;
+    line.record([(record, 2)]).await;
+    line.consumed().await;
+    line.record([(record, 3)]).await;
+    assert_eq!(line.all_effects(3).await, [(record, 1), (record, 2), (record, 3)]);
+}
+
+#[tokio::test]
+async fn a_publisher_works_again_after_its_exchange_was_deleted() {
+    let line = Line::new().await;
+    let mut publisher = Publisher::new(line.broker.clone(), "by hand".to_owned());
+    let batch = [numbered(1, "nobody.wants.this")];
+    assert_eq!(publisher.publish(&batch).await.unwrap(), [Outcome::Unroutable]);
+    let channel = line.connection().await.create_channel().await.unwrap();
+    channel.exchange_delete(line.broker.exchange().as_str().into(), ExchangeDeleteOptions::default()).await.unwrap();
+    // The broker closes the channel, and nothing of this batch counts as sent.
+    assert!(publisher.publish(&batch).await.is_err());
+    assert_eq!(publisher.publish(&batch).await.unwrap(), [Outcome::Unroutable]);
+}
+
+#[tokio::test]
+async fn events_whose_confirms_never_come_are_sent_again_and_take_effect_once() {
+    let line = Line::new().await;
+    line.consume(|tx, received| Box::pin(note(tx, received))).await;
+    let (wire, broker) = line.wired_broker().await;
+    line.relay_to(broker, &line.tasks);
+    let record = clock::new_id();
+    line.record([(record, 1)]).await;
+    line.all_effects(1).await;
+    wire.hush();
+    line.record([(record, 2)]).await;
+    assert_eq!(line.all_effects(2).await, [(record, 1), (record, 2)]);
+}
+
+#[tokio::test]
+async fn a_broker_that_blocks_publishers_holds_no_batch_for_ever_and_no_consumer_at_all() {
+    let line = Line::new().await;
+    let (wire, broker) = line.wired_broker().await;
+    line.consume_over(&broker, &line.db, |tx, received| Box::pin(note(tx, received))).await;
+    let mut publisher = Publisher::new(broker, "by hand".to_owned());
+    let record = clock::new_id();
+    publisher.publish(&[line.message("probe:1:1", "", record, 1)]).await.unwrap();
+    wire.block_publishers();
+    let blocked = [line.message("probe:1:2", "", record, 2)];
+    assert!(publisher.publish(&blocked).await.is_err(), "a batch counts as sent that the broker never read");
+    // Somebody whom the broker does not block.
+    let mut other = Publisher::new(line.broker.clone(), "by another hand".to_owned());
+    other.publish(&[line.message("probe:1:3", "", record, 3)]).await.unwrap();
+    assert_eq!(line.all_effects(2).await, [(record, 1), (record, 3)]);
+    assert_eq!(publisher.publish(&blocked).await.unwrap(), [Outcome::Confirmed]);
+}
+
+#[tokio::test]
+async fn a_consumer_goes_on_after_its_database_fell_silent_in_the_middle_of_a_statement() {
+    let line = Line::new().await;
+    let wire = Wire::to(&line.logins().app).await;
+    let pool = PoolConfig { answer_timeout: Duration::from_secs(1), ..PoolConfig::default() };
+    let db = Db::new(wire.url(&line.logins().app).expose_secret(), pool).unwrap();
+    line.consume_over(&line.broker, &db, |tx, received| Box::pin(note(tx, received))).await;
+    line.relay(&line.tasks);
+    let record = clock::new_id();
+    line.record([(record, 1)]).await;
+    line.all_effects(1).await;
+    wire.hush();
+    line.record([(record, 2)]).await;
+    assert_eq!(line.all_effects(2).await, [(record, 1), (record, 2)]);
+    assert!(line.dead_letters().await.is_empty(), "it was not the event's fault");
 }
 
 fn numbered(number: usize, routing_key: &str) -> Outgoing {

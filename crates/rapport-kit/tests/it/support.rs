@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -13,9 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rapport_kit::config::{Config, Secrets};
 use rapport_kit::db::{Logins, Migrations};
 use rapport_kit::process::{self, Running};
+use rapport_kit::rpc::{Client, Settings};
 use rapport_kit::tasks::Tasks;
 use rapport_kit::testing::{Identity, Infra, call, password};
-use rapport_kit::{App, Ctx, Db, Fault, Service};
+use rapport_kit::{App, Ctx, Db, Fault, Service, clock};
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
 use rapport_proto::common::v1::audit_service_server::{AuditService, AuditServiceServer};
@@ -36,13 +37,15 @@ pub(crate) static SERVICE: Service = Service { name: "probe", migrations: &MIGRA
 
 fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     Box::pin(async move {
-        app.serve(AuditServiceServer::new(Desk { db: app.db.clone() }));
+        app.serve(AuditServiceServer::new(Desk { db: app.db.clone(), tasks: app.tasks.clone(), id: clock::new_id().to_string() }));
         Ok(())
     })
 }
 
 struct Desk {
     db: Db,
+    tasks: Tasks,
+    id: String,
 }
 
 impl Desk {
@@ -54,15 +57,15 @@ impl Desk {
         Ok(())
     }
 
-    /// Hands the call on to the next of `addresses` with the time that is left; the last one sleeps.
+    /// Hands the call on to the next of `addresses`; the last one sleeps.
     async fn hand_on(&self, ctx: &Ctx, request: &Request<pb::ListChangesRequest>, path: &str) -> Result<(), Status> {
         let (mark, addresses) = path.split_once('>').unwrap_or((path, ""));
         let Some(address) = addresses.split('>').next().filter(|address| !address.is_empty()) else { return Ok(self.sleep(ctx, mark).await?) };
         let rest = addresses.strip_prefix(address).unwrap_or_default();
         let mut next = Request::new(pb::ListChangesRequest { name: format!("hand on:{mark}{rest}"), ..pb::ListChangesRequest::default() });
         next.metadata_mut().insert("authorization", request.metadata().get("authorization").cloned().expect("the call was admitted"));
-        next.set_timeout(ctx.call().deadline.saturating_duration_since(Instant::now()));
-        client(address.parse().expect("an address")).await.list_changes(next).await?;
+        let calls = Client::new(Settings::new(format!("http://{address}")), &[rapport_proto::METHODS], &self.tasks)?.within(ctx);
+        AuditServiceClient::new(calls).list_changes(next).await?;
         Ok(())
     }
 }
@@ -79,7 +82,8 @@ impl AuditService for Desk {
             "hand on" => self.hand_on(&ctx, &request, with).await?,
             _ => {}
         }
-        Ok(Response::new(pb::ListChangesResponse::default()))
+        // Which of several servers it was.
+        Ok(Response::new(pb::ListChangesResponse { next_page_token: self.id.clone(), ..pb::ListChangesResponse::default() }))
     }
 
     async fn verify_seal(&self, _: Request<pb::VerifySealRequest>) -> Result<Response<pb::VerifySealResponse>, Status> {
@@ -94,7 +98,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    async fn pass(&self) {
+    /// Waits here.
+    pub(crate) async fn pass(&self) {
         self.entered.add_permits(1);
         self.open.acquire().await.expect("gates are not closed").forget();
     }
@@ -145,6 +150,11 @@ impl Rig {
 
 /// Starts the service on this database, with this identity and no broker.
 pub(crate) async fn serve(logins: &Logins, identity: &str, change: impl FnOnce(&mut Config)) -> Running {
+    start_with(&SERVICE, logins, identity, change).await.expect("the service starts")
+}
+
+/// The same for any service, with the reason if it does not start.
+pub(crate) async fn start_with(service: &Service, logins: &Logins, identity: &str, change: impl FnOnce(&mut Config)) -> Result<Running, Fault> {
     let mut config = Config { listen: "127.0.0.1:0".to_owned(), identity: identity.to_owned(), leave_seconds: 0, ..Config::default() };
     change(&mut config);
     let secrets = Secrets {
@@ -155,7 +165,7 @@ pub(crate) async fn serve(logins: &Logins, identity: &str, change: impl FnOnce(&
         credential: password(),
         sealing: SecretString::from("sealing secret of tests".to_owned()),
     };
-    process::start(&SERVICE, config, secrets).await.expect("the service starts")
+    process::start(service, config, secrets).await
 }
 
 /// A connection that shows what the server really answers: unlike the library's channel it has no timer of

@@ -1,18 +1,19 @@
 //! Calls over the wire: deadlines, faults of handlers, limits.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
-use rapport_kit::clock;
-use rapport_kit::testing::{Subject, channel, eventually};
+use rapport_kit::testing::{Identity, Infra, Subject, channel, eventually};
+use rapport_kit::{Service, clock};
+use rapport_proto::MethodRule;
 use rapport_proto::common::v1 as pb;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{Rig, client, do_as, gate, refusal, runs, says_when_to_retry, serve};
+use crate::support::{Rig, SERVICE, client, do_as, gate, refusal, refused, runs, says_when_to_retry, serve, start_with};
 
 #[tokio::test]
 async fn a_call_past_its_deadline_is_told_so_and_its_query_ends() {
@@ -49,12 +50,95 @@ async fn a_deadline_holds_through_a_chain_of_services() {
         others.push(serve(&first.logins, &first.identity.address, |_| {}).await);
     }
     let path: Vec<String> = others.iter().map(|running| running.address.to_string()).collect();
-    let mark = clock::new_id().to_string();
-    let mut slow = caller.request(do_as(format!("hand on:{mark}>{}", path.join(">"))));
-    slow.set_timeout(Duration::from_millis(300));
-    let status = first.client().await.list_changes(slow).await.expect_err("the last of them takes a minute");
-    assert_eq!(refusal(&status), (Code::DeadlineExceeded, "DEADLINE_PASSED".to_owned()));
-    eventually("the end of the query", async || (!runs(&first.logins, &mark).await).then_some(())).await;
+    // The answer comes in time and the last one's query has ended soon after. The times are those promised; since
+    // this machine may be busy with something else, one of several tries has to keep them, and all tell the truth.
+    let mut kept = false;
+    for _ in 0..5 {
+        let mark = clock::new_id().to_string();
+        let mut slow = caller.request(do_as(format!("hand on:{mark}>{}", path.join(">"))));
+        slow.set_timeout(Duration::from_millis(300));
+        let mut client = first.client().await;
+        let begun = Instant::now();
+        let status = client.list_changes(slow).await.expect_err("the last of them takes a minute");
+        let answered = begun.elapsed();
+        assert_eq!(refusal(&status), (Code::DeadlineExceeded, "DEADLINE_PASSED".to_owned()));
+        eventually("the end of the query", async || (!runs(&first.logins, &mark).await).then_some(())).await;
+        let ended = begun.elapsed();
+        kept = answered <= Duration::from_millis(350) && ended <= Duration::from_millis(500);
+        if kept {
+            break;
+        }
+        eprintln!("answered after {answered:?}, query ended after {ended:?}");
+    }
+    assert!(kept, "neither in five tries");
+}
+
+#[tokio::test]
+async fn one_connection_more_than_a_process_may_hold_is_told_so_and_finds_room_later() {
+    let rig = Rig::configured(|config| config.connections = 2).await;
+    let caller = rig.identity.administrator(rig.identity.tenant());
+    let (mut one, mut other) = (rig.client().await, rig.client().await);
+    for client in [&mut one, &mut other] {
+        client.list_changes(caller.request(do_as("answer:"))).await.expect("there is room for two");
+    }
+    let status = rig.client().await.list_changes(caller.request(do_as("answer:"))).await.expect_err("and for no more");
+    assert_eq!(refusal(&status), (Code::ResourceExhausted, "TOO_MANY_CONNECTIONS".to_owned()));
+    assert!(says_when_to_retry(&status));
+    // Whoever asks for health opens a connection for it, and must not take the full process for a dead one.
+    let health = HealthClient::new(channel(&rig.running)).check(HealthCheckRequest::default()).await.expect("health answers");
+    assert_eq!(health.into_inner().status(), ServingStatus::Serving);
+    one.list_changes(caller.request(do_as("answer:"))).await.expect("those inside are not disturbed");
+    drop(one);
+    eventually("room", async || rig.client().await.list_changes(caller.request(do_as("answer:"))).await.ok()).await;
+}
+
+#[tokio::test]
+async fn watches_of_health_are_bounded_and_looks_at_it_go_on() {
+    let rig = Rig::start().await;
+    let health = HealthClient::new(channel(&rig.running));
+    let mut watches = Vec::new();
+    let status = loop {
+        match health.clone().watch(HealthCheckRequest::default()).await {
+            Ok(watch) => watches.push(watch),
+            Err(status) => break status,
+        }
+        assert!(watches.len() < 900, "watches are not bounded");
+    };
+    assert_eq!(refusal(&status), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
+    health.clone().check(HealthCheckRequest::default()).await.expect("a look");
+    let caller = rig.identity.administrator(rig.identity.tenant());
+    rig.client().await.list_changes(caller.request(do_as("answer:"))).await.expect("a call");
+    watches.pop();
+    eventually("a watch in its place", async || health.clone().watch(HealthCheckRequest::default()).await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_service_with_a_method_that_has_no_rule_does_not_start() {
+    let identity = Identity::start().await;
+    let logins = Infra::from_environment().database(&SERVICE).await;
+    static ALL_BUT_ONE: LazyLock<Vec<MethodRule>> =
+        LazyLock::new(|| rapport_proto::METHODS.iter().filter(|rule| !rule.path.ends_with("/VerifySeal")).copied().collect());
+    static TABLES: LazyLock<Vec<&'static [MethodRule]>> = LazyLock::new(|| vec![&ALL_BUT_ONE]);
+    let forgetful = Service { methods: &TABLES, ..SERVICE };
+    let fault = start_with(&forgetful, &logins, &identity.address, |_| {}).await.expect_err("a method nobody decided about");
+    assert!(fault.text().contains("/rapport.common.v1.AuditService/VerifySeal"), "{}", fault.text());
+    assert_eq!(refused(fault), (Code::FailedPrecondition, "METHOD_WITHOUT_RULE".to_owned()));
+}
+
+#[tokio::test]
+async fn a_service_whose_port_is_taken_says_which_one_and_does_not_start() {
+    let identity = Identity::start().await;
+    let logins = Infra::from_environment().database(&SERVICE).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for key in ["listen", "metrics"] {
+        let fault = start_with(&SERVICE, &logins, &identity.address, |config| {
+            *if key == "listen" { &mut config.listen } else { &mut config.metrics } = address.clone();
+        });
+        let fault = fault.await.expect_err("the port is taken");
+        assert!(fault.text().contains(&address) && fault.text().contains(key), "{}", fault.text());
+        assert_eq!(refused(fault), (Code::FailedPrecondition, "ADDRESS_UNUSABLE".to_owned()));
+    }
 }
 
 /// Where a test has the log written to.
@@ -87,7 +171,7 @@ async fn a_refused_call_is_one_line_of_the_log_that_names_nobody() {
     let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
     let listening = tracing::subscriber::set_default(lines.finish());
     client.list_changes(administrator.request(do_as("answer:"))).await.expect("an administrator is let in");
-    let mut refused = reader.request(pb::VerifySealRequest { name: "services/probe".to_owned() });
+    let mut refused = reader.request(pb::VerifySealRequest { name: "services/probe".to_owned(), ..pb::VerifySealRequest::default() });
     refused.metadata_mut().insert("x-request-id", "found-again".parse().expect("a header"));
     client.verify_seal(refused).await.expect_err("the reader's role has no such permission");
     client.verify_seal(pb::VerifySealRequest::default()).await.expect_err("a stranger shows no token");
@@ -223,4 +307,14 @@ async fn health_answers_for_the_process_and_for_each_service() {
     let status = health.check(HealthCheckRequest { service: "nobody".to_owned() }).await.unwrap_err();
     assert_eq!(refusal(&status).0, Code::NotFound);
     client(rig.running.address).await.list_changes(Request::new(do_as("answer:"))).await.expect_err("health asks for no token, others do");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_cannot_be_kept_is_refused_and_not_passed_over() {
+    let rig = Rig::start().await;
+    let caller = rig.identity.administrator(rig.identity.tenant());
+    for key in ["two words", "", &"x".repeat(129)] {
+        let status = rig.client().await.list_changes(caller.keyed(do_as("nothing"), key)).await.expect_err("the key cannot be used");
+        assert_eq!(refusal(&status), (Code::InvalidArgument, "IDEMPOTENCY_KEY_INVALID".to_owned()), "{key:?}");
+    }
 }

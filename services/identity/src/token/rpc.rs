@@ -8,8 +8,9 @@ use rapport_kit::{Ctx, Fault, clock, name};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{Request, Response, Status};
 
+use crate::parse::Problems;
 use crate::signing_key::Subject;
-use crate::{Identity, service_account, user};
+use crate::{Identity, role, service_account, user};
 
 /// The RPC service.
 pub(crate) struct Rpc(pub(crate) Arc<Identity>);
@@ -28,6 +29,9 @@ impl pb::token_service_server::TokenService for Rpc {
         if secret.expose_secret().is_empty() {
             return Err(Fault::invalid("secret", "must be given").into());
         }
+        let mut problems = Problems::default();
+        let scopes = role::permissions("scopes", &request.scopes, 200, &mut problems);
+        problems.done()?;
         if !self.0.trusted.knows(service, &secret) {
             return Err(Fault::unauthenticated().into());
         }
@@ -36,7 +40,14 @@ impl pb::token_service_server::TokenService for Rpc {
             let text = format!("Act for somebody else: {} is absent, disabled or deleted.", request.actor);
             return Err(Fault::precondition("ACTOR_NOT_ACTIVE", text).with("actor", &request.actor).into());
         }
-        let subject = Subject { tenant, name: request.actor, session: None, service: Some(request.service), scope: None, until: None };
+        let subject = Subject {
+            tenant,
+            name: request.actor,
+            session: None,
+            service: Some(request.service),
+            scope: (!scopes.is_empty()).then_some(scopes),
+            until: None,
+        };
         let issued = self.0.signer.issue(subject, ctx.now())?;
         let expires = clock::timestamp(issued.expires_at);
         Ok(Response::new(pb::ExchangeTokenResponse { access_token: issued.token, access_token_expire_time: Some(expires) }))

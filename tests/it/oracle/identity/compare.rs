@@ -157,6 +157,7 @@ impl Eye<'_> {
             secret: "made up".to_owned(),
             tenant: format!("tenants/{}", world.tenant.administrator.tenant),
             actor: world.tenant.administrator.name(),
+            scopes: Vec::new(),
         }
     }
 

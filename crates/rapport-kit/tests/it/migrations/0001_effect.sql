@@ -9,3 +9,11 @@ create table effect (
   primary key (tenant_id, seq)
 );
 select kit.tenant_table('effect');
+
+-- Names of events that the reaction of the tests cannot handle at present.
+create table broken (
+  tenant_id uuid not null,
+  name text not null,
+  primary key (tenant_id, name)
+);
+select kit.tenant_table('broken');
