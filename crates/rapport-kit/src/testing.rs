@@ -85,10 +85,11 @@ impl Infra {
     }
 }
 
-/// One password for all roles of the test servers.
+/// One password for all roles of the test servers: the one that processes of the development program give them too,
+/// since roles belong to the server and not to a database.
 #[must_use]
 pub fn password() -> SecretString {
-    SecretString::from("test".to_owned())
+    SecretString::from("development".to_owned())
 }
 
 /// A service that runs in this process, with a stand-in for identity.
