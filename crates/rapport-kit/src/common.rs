@@ -11,6 +11,7 @@ mod explain;
 use std::sync::{Arc, OnceLock};
 
 use prost_reflect::DescriptorPool;
+use rapport_proto::MethodRule;
 use rapport_proto::common::v1::access_service_server::AccessServiceServer;
 use rapport_proto::common::v1::audit_service_server::AuditServiceServer;
 use rapport_proto::common::v1::dead_letter_service_server::DeadLetterServiceServer;
@@ -71,6 +72,11 @@ pub fn serve(app: &mut App, service: &'static str, types: &'static [RecordType],
 /// Serves the dead letters of `service`, which needs to know nothing of them.
 pub(crate) fn serve_dead_letters(app: &mut App, service: &'static str) {
     app.serve(DeadLetterServiceServer::new(dead_letter::DeadLetters { service, db: app.db.clone() }));
+}
+
+/// Rules of what is served in every process, whether or not its service lists them.
+pub(crate) fn own_rules() -> impl Iterator<Item = &'static MethodRule> {
+    rapport_proto::METHODS.iter().filter(|rule| rule.path.starts_with("/rapport.common.v1.DeadLetterService/"))
 }
 
 impl Common {

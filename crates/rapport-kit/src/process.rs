@@ -226,7 +226,7 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
 
 /// The rules of the service, which must be complete: a method without one would be let in by nobody's decision.
 fn rules(service: &Service, served: &[&'static str]) -> Result<Rules, Fault> {
-    let rules = Rules::new(service.methods);
+    let rules = Rules::new(service.methods).and(common::own_rules());
     let descriptors: Vec<&[u8]> = service.descriptors.iter().copied().chain([rapport_proto::DESCRIPTORS]).collect();
     let missing = rules.missing(served, &descriptors)?;
     if missing.is_empty() {

@@ -26,6 +26,14 @@ impl Rules {
         Self { by_path: tables.iter().flat_map(|table| table.iter()).map(|rule| (rule.path, rule)).collect() }
     }
 
+    /// These rules and `others`, for methods that none of these is about.
+    pub(crate) fn and(mut self, others: impl Iterator<Item = &'static MethodRule>) -> Self {
+        for rule in others {
+            self.by_path.entry(rule.path).or_insert(rule);
+        }
+        self
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<&'static MethodRule> {
         self.by_path.get(path).copied()
     }
