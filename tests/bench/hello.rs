@@ -15,14 +15,14 @@ use secrecy::ExposeSecret;
 use tokio::process::{Child, Command};
 use tonic::{Request, Response, Status};
 
-use crate::load::closed;
+use crate::client::{Client, Unread};
+use crate::load::{self, Measured};
 use crate::report::{Goal, Pairs, median, short};
-use crate::stage::{CREDENTIAL, PASSWORD, Stage, connections, free_port, pick, required, serving};
+use crate::stage::{CREDENTIAL, PASSWORD, Stage, connection, free_port, pick, required, serving};
 use crate::world::{Token, World};
-use crate::{Outcome, meter, trouble};
+use crate::{Outcome, trouble};
 
 const CALLERS: u64 = 32;
-const WARM: Duration = Duration::from_millis(500);
 const DATABASE: &str = "hello_bench";
 
 static NONE: Migrations = Migrations::DEFAULT;
@@ -104,9 +104,8 @@ async fn start_behind(stage: &Stage, door: &str) -> Outcome<(Child, u16)> {
     Ok((child, port))
 }
 
-/// Calls of a second and CPU microseconds for each.
-async fn measured(stage: &Stage, process: &Child, port: u16, token: Option<Token>) -> Outcome<(f64, f64)> {
-    let clients: Vec<_> = connections(port).await?.into_iter().map(AuditServiceClient::new).collect();
+async fn measured(stage: &Stage, process: &Child, port: u16, token: Option<Token>) -> Outcome<Measured> {
+    let clients = Client::several(port).await?;
     let call = move |random: u64| {
         let (client, token) = (pick(&clients, random), token.clone());
         async move {
@@ -114,14 +113,11 @@ async fn measured(stage: &Stage, process: &Child, port: u16, token: Option<Token
             if let Some(token) = token {
                 request.metadata_mut().insert("authorization", token);
             }
-            client.ok_or_else(|| Status::internal("no connection"))?.list_changes(request).await.map(drop)
+            client.ok_or_else(|| Status::internal("no connection"))?.call::<_, Unread>(LIST, request).await
         }
     };
-    closed(CALLERS, WARM, call.clone()).await?;
     let pid = process.id().ok_or_else(|| trouble("a hello process has ended"))?;
-    let before = meter::cpu(pid)?;
-    let run = closed(CALLERS, stage.plan.length, call).await?;
-    Ok((run.rate(), (meter::cpu(pid)? - before) / run.calls()))
+    load::measured(pid, CALLERS, stage.plan.length, call).await
 }
 
 /// Calls with a token against the same calls without.
@@ -133,9 +129,9 @@ pub(crate) async fn token_tax(stage: &Stage, world: &World) -> Outcome<()> {
     for _ in 0..stage.plan.pairs {
         let ours = measured(stage, &behind, behind_port, Some(world.token().await?)).await?;
         let limit = measured(stage, &before, before_port, None).await?;
-        pairs.push(ours.0, limit.0);
-        with.push(ours.1);
-        without.push(limit.1);
+        pairs.push(ours.run.rate(), limit.run.rate());
+        with.push(ours.service);
+        without.push(limit.service);
     }
     let figure = pairs.figure("token_tax", Goal::AtLeast(0.93)).with("unit", "1/s").with("c", CALLERS);
     figure.with("cpu_us", short(median(with))).with("limit_cpu_us", short(median(without))).tell();
@@ -144,7 +140,7 @@ pub(crate) async fn token_tax(stage: &Stage, world: &World) -> Outcome<()> {
 
 /// Waits until the caller's token is taken.
 async fn known_behind(port: u16, token: &Token) -> Outcome<()> {
-    let mut client = AuditServiceClient::new(connections(port).await?.swap_remove(0));
+    let mut client = AuditServiceClient::new(connection(port).await?);
     let begun = std::time::Instant::now();
     loop {
         match client.list_changes(crate::world::with(token, ListChangesRequest::default())).await {

@@ -10,6 +10,8 @@ use tonic::Status;
 
 use crate::{Outcome, meter, trouble};
 
+const WARM: Duration = Duration::from_millis(500);
+
 /// Times of calls.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
@@ -87,6 +89,29 @@ where
         refusals.extend(refused);
     }
     Run::of(latencies, &refusals, begun.elapsed())
+}
+
+/// Calls of a closed loop, and what each cost in CPU microseconds.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) run: Run,
+    /// In the process that was called.
+    pub(crate) service: f64,
+    /// In this program.
+    pub(crate) client: f64,
+}
+
+/// A closed loop that calls `process`, after half a second of the same that does not count.
+pub(crate) async fn measured<C, A>(process: u32, callers: u64, length: Duration, call: C) -> Outcome<Measured>
+where
+    C: Fn(u64) -> A + Clone + Send + 'static,
+    A: Future<Output = Result<(), Status>> + Send,
+{
+    closed(callers, WARM, call.clone()).await?;
+    let (service, client) = (meter::cpu(process)?, meter::own_cpu()?);
+    let run = closed(callers, length, call).await?;
+    let (service, client) = (meter::cpu(process)? - service, meter::own_cpu()? - client);
+    Ok(Measured { service: service / run.calls(), client: client / run.calls(), run })
 }
 
 /// `rate` calls a second, sent when they are due whatever became of those before.

@@ -6,6 +6,7 @@
 //!
 //! `rapport-bench [--quick] [name…]` expects the servers that `scripts/bench` starts.
 
+mod client;
 mod events;
 mod hello;
 mod load;

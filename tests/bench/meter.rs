@@ -30,6 +30,15 @@ pub(crate) fn cpu(process: u32) -> Outcome<f64> {
     Ok(count(sum) * 1_000_000.0 / TICKS)
 }
 
+/// CPU microseconds that this program has used so far, without the processes that it started.
+pub(crate) fn own_cpu() -> Outcome<f64> {
+    let stat = read_to_string("/proc/self/stat")?;
+    let fields =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2)).ok_or_else(|| trouble("no times of this program"))?;
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(count(ticks) * 1_000_000.0 / TICKS)
+}
+
 /// The parent, and user and system time of the process and its ended children. The name, which may hold
 /// anything, ends with the last bracket.
 fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {

@@ -1,71 +1,50 @@
 //! Reading contacts: one by one, by the page, in a small and a large table, and the slowest of many.
 
-use std::time::Duration;
-
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::{GetContactRequest, ListContactsRequest};
 use tonic::Status;
-use tonic::transport::Channel;
 
-use crate::load::{Run, closed, open};
+use crate::client::{Client, Page, Unread};
+use crate::load::{measured, open};
 use crate::pgbench::Script;
-use crate::report::{Goal, Pairs, median, short};
+use crate::report::{Costs, Goal, Pairs, median, short};
 use crate::stage::{Program, Stage, pick};
 use crate::world::{Token, World, with};
 use crate::{Outcome, meter, rows, trouble};
 
 const CALLERS: u64 = 32;
 const LISTERS: u64 = 8;
-const WARM: Duration = Duration::from_millis(500);
 /// Tokens for places all over a list are collected by pages of this size.
 const STRIDE: i32 = 1000;
-
-/// Calls of one process, with what they cost it.
-struct Measured {
-    run: Run,
-    /// CPU microseconds of the service for each call.
-    cpu: f64,
-}
+const GET: &str = "/rapport.contacts.v1.ContactService/GetContact";
+const LIST: &str = "/rapport.contacts.v1.ContactService/ListContacts";
 
 type Call = std::pin::Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 /// A call that reads a contact chosen by a random number.
-fn get(channels: Vec<Channel>, token: Token, rows: u64) -> impl Fn(u64) -> Call + Clone + Send + 'static {
-    let clients: Vec<_> = channels.into_iter().map(ContactServiceClient::new).collect();
+fn get(clients: Vec<Client>, token: Token, rows: u64) -> impl Fn(u64) -> Call + Clone + Send + 'static {
     move |random| {
         let (client, token) = (pick(&clients, random), token.clone());
         Box::pin(async move {
-            let mut client = client.ok_or_else(|| Status::internal("no connection"))?;
+            let client = client.ok_or_else(|| Status::internal("no connection"))?;
             let name = format!("contacts/0190a000-0000-7000-8000-{:012x}", 1 + random % rows);
-            client.get_contact(with(&token, GetContactRequest { name, as_of: None })).await.map(drop)
+            client.call::<_, Unread>(GET, with(&token, GetContactRequest { name, as_of: None })).await
         })
     }
 }
 
 /// A call that reads a page of 50 behind a place chosen by a random number.
-fn list(channels: Vec<Channel>, token: Token, places: Vec<String>) -> impl Fn(u64) -> Call + Clone + Send + 'static {
-    let clients: Vec<_> = channels.into_iter().map(ContactServiceClient::new).collect();
+fn list(clients: Vec<Client>, token: Token, places: Vec<String>) -> impl Fn(u64) -> Call + Clone + Send + 'static {
     let places = std::sync::Arc::new(places);
     move |random| {
         let (client, token, page_token) = (pick(&clients, random), token.clone(), pick(&places, random << 7));
         Box::pin(async move {
-            let mut client = client.ok_or_else(|| Status::internal("no connection"))?;
+            let client = client.ok_or_else(|| Status::internal("no connection"))?;
             let request = ListContactsRequest { page_size: 50, page_token: page_token.unwrap_or_default(), ..Default::default() };
-            let page = client.list_contacts(with(&token, request)).await?;
-            if page.get_ref().contacts.is_empty() { Err(Status::not_found("an empty page")) } else { Ok(()) }
+            let page: Page = client.call(LIST, with(&token, request)).await?;
+            if page.records.is_empty() { Err(Status::not_found("an empty page")) } else { Ok(()) }
         })
     }
-}
-
-async fn measured<C>(program: &Program, callers: u64, length: Duration, call: C) -> Outcome<Measured>
-where
-    C: Fn(u64) -> Call + Clone + Send + 'static,
-{
-    closed(callers, WARM, call.clone()).await?;
-    let before = meter::cpu(program.pid()?)?;
-    let run = closed(callers, length, call).await?;
-    let cpu = (meter::cpu(program.pid()?)? - before) / run.calls();
-    Ok(Measured { run, cpu })
 }
 
 /// Reads of single contacts against the same statement sent by pgbench.
@@ -73,18 +52,18 @@ pub(crate) async fn get_contact(stage: &Stage, world: &World) -> Outcome<()> {
     let (plan, contacts) = (&stage.plan, &stage.contacts);
     let replay = Script::of(include_str!("sql/get_contact.sql"), world, plan.contacts);
     let plain = Script::of(include_str!("sql/select_contact.sql"), world, plan.contacts);
-    let (mut pairs, mut cpus, mut plains, mut last) = (Pairs::default(), Vec::new(), Vec::new(), None);
+    let (mut pairs, mut costs, mut plains, mut last) = (Pairs::default(), Costs::default(), Vec::new(), None);
     for _ in 0..plan.pairs {
-        let ours = measured(contacts, CALLERS, plan.length, get(contacts.channels().await?, world.token().await?, plan.contacts)).await?;
+        let ours = measured(contacts.pid()?, CALLERS, plan.length, get(contacts.clients().await?, world.token().await?, plan.contacts)).await?;
         let limit = replay.run(stage, world, contacts, CALLERS, plan.length).await?;
         plains.push(plain.run(stage, world, contacts, CALLERS, plan.length).await?.rate);
         pairs.push(ours.run.rate(), limit.rate);
-        cpus.push(ours.cpu);
+        costs.push(&ours, &limit);
         last = Some((ours.run, limit));
     }
     let (run, limit) = last.ok_or_else(|| trouble("nothing was measured"))?;
     let figure = pairs.figure("get_contact", Goal::AtLeast(0.50)).with("unit", "1/s").with("rows", plan.contacts).with("c", CALLERS).with_run(&run);
-    let figure = figure.with("cpu_us", short(median(cpus))).with("limit_p50_us", limit.p50).with("limit_p99_us", limit.p99);
+    let figure = costs.tell(figure).with("limit_p50_us", limit.p50).with("limit_p99_us", limit.p99);
     figure.with("plain_select", short(median(plains))).tell();
     Ok(())
 }
@@ -95,8 +74,8 @@ pub(crate) async fn get_contact_cpu(stage: &Stage, world: &World) -> Outcome<()>
     let plain = Script::of(include_str!("sql/select_contact.sql"), world, plan.contacts);
     let mut pairs = Pairs::default();
     for _ in 0..plan.pairs {
-        let ours = measured(contacts, CALLERS, plan.length, get(contacts.channels().await?, world.token().await?, plan.contacts)).await?;
-        pairs.push(ours.cpu, plain.run(stage, world, contacts, CALLERS, plan.length).await?.cpu);
+        let ours = measured(contacts.pid()?, CALLERS, plan.length, get(contacts.clients().await?, world.token().await?, plan.contacts)).await?;
+        pairs.push(ours.service, plain.run(stage, world, contacts, CALLERS, plan.length).await?.cpu);
     }
     pairs.figure("get_contact_cpu", Goal::AtMost(0.7)).with("unit", "us").with("rows", plan.contacts).with("c", CALLERS).tell();
     Ok(())
@@ -105,12 +84,12 @@ pub(crate) async fn get_contact_cpu(stage: &Stage, world: &World) -> Outcome<()>
 /// The slowest reads at half the load that the service can take.
 pub(crate) async fn tail(stage: &Stage, world: &World) -> Outcome<()> {
     let (plan, contacts) = (&stage.plan, &stage.contacts);
-    let call = get(contacts.channels().await?, world.token().await?, plan.contacts);
-    let peak = measured(contacts, CALLERS, plan.length, call.clone()).await?.run.rate();
+    let call = get(contacts.clients().await?, world.token().await?, plan.contacts);
+    let peak = measured(contacts.pid()?, CALLERS, plan.length, call.clone()).await?.run.rate();
     let mut pairs = Pairs::default();
     let mut last = None;
     for _ in 0..plan.pairs {
-        let run = open(peak / 2.0, plan.length, get(contacts.channels().await?, world.token().await?, plan.contacts)).await?;
+        let run = open(peak / 2.0, plan.length, get(contacts.clients().await?, world.token().await?, plan.contacts)).await?;
         pairs.push(count(run.quantile(0.99)), count(run.quantile(0.5)));
         last = Some(run);
     }
@@ -126,19 +105,19 @@ pub(crate) async fn list_contacts(stage: &Stage, world: &World) -> Outcome<()> {
     let replay = Script::of(include_str!("sql/list_contacts.sql"), world, plan.contacts);
     let plain = Script::of(include_str!("sql/page_contacts.sql"), world, plan.contacts);
     let places = places(contacts, &world.token().await?).await?;
-    let (mut pairs, mut cpus, mut plains, mut last) = (Pairs::default(), Vec::new(), Vec::new(), None);
+    let (mut pairs, mut costs, mut plains, mut last) = (Pairs::default(), Costs::default(), Vec::new(), None);
     for _ in 0..plan.pairs {
-        let call = list(contacts.channels().await?, world.token().await?, places.clone());
-        let ours = measured(contacts, LISTERS, plan.length, call).await?;
+        let call = list(contacts.clients().await?, world.token().await?, places.clone());
+        let ours = measured(contacts.pid()?, LISTERS, plan.length, call).await?;
         let limit = replay.run(stage, world, contacts, LISTERS, plan.length).await?;
         plains.push(plain.run(stage, world, contacts, LISTERS, plan.length).await?.rate);
         pairs.push(ours.run.rate(), limit.rate);
-        cpus.push(ours.cpu);
+        costs.push(&ours, &limit);
         last = Some((ours.run, limit));
     }
     let (run, limit) = last.ok_or_else(|| trouble("nothing was measured"))?;
     let figure = pairs.figure("list_contacts", Goal::AtLeast(0.6)).with("unit", "1/s").with("rows", plan.contacts).with("c", LISTERS).with_run(&run);
-    let figure = figure.with("cpu_us", short(median(cpus))).with("limit_p50_us", limit.p50).with("limit_p99_us", limit.p99);
+    let figure = costs.tell(figure).with("limit_p50_us", limit.p50).with("limit_p99_us", limit.p99);
     figure.with("plain_page", short(median(plains))).tell();
     Ok(())
 }
@@ -155,8 +134,8 @@ pub(crate) async fn list_flat(stage: &mut Stage, world: &World) -> Outcome<()> {
     for _ in 0..plan.pairs {
         let mut p50 = Vec::new();
         for (program, places) in [(&stage.contacts, &many_places), (&few, &few_places)] {
-            let call = list(program.channels().await?, world.token().await?, places.clone());
-            p50.push(count(measured(program, LISTERS, plan.length, call).await?.run.quantile(0.5)));
+            let call = list(program.clients().await?, world.token().await?, places.clone());
+            p50.push(count(measured(program.pid()?, LISTERS, plan.length, call).await?.run.quantile(0.5)));
         }
         if let [many, few] = p50.as_slice() {
             pairs.push(*many, *few);
@@ -170,7 +149,7 @@ pub(crate) async fn list_flat(stage: &mut Stage, world: &World) -> Outcome<()> {
 
 /// Page tokens of places all over the list, the beginning among them; the last one has a page behind it.
 async fn places(program: &Program, token: &Token) -> Outcome<Vec<String>> {
-    let mut client = ContactServiceClient::new(program.channels().await?.swap_remove(0));
+    let mut client = ContactServiceClient::new(program.channel().await?);
     let mut places = vec![String::new()];
     while let Some(page_token) = places.last().cloned() {
         // A small table gets several places too.

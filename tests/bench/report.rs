@@ -1,7 +1,8 @@
 //! Figures and the lines that tell them.
 
-use crate::load::Run;
+use crate::load::{Measured, Run};
 use crate::meter;
+use crate::pgbench::Replay;
 
 /// What a figure has to reach.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +87,28 @@ impl Pairs {
         let ratio = median(of(|(ours, limit)| ours / limit));
         let figure = Figure { name, ours: median(of(|pair| pair.0)), limit: Some(limit), ratio: Some(ratio), goal, context: Vec::new() };
         figure.with("pairs", self.pairs.len()).with("limit_moved", short((most - least) / limit))
+    }
+}
+
+/// CPU microseconds that a call cost service and client, and its statement the database.
+#[derive(Debug, Default)]
+pub(crate) struct Costs {
+    service: Vec<f64>,
+    client: Vec<f64>,
+    database: Vec<f64>,
+}
+
+impl Costs {
+    pub(crate) fn push(&mut self, ours: &Measured, limit: &Replay) {
+        self.service.push(ours.service);
+        self.client.push(ours.client);
+        self.database.push(limit.cpu);
+    }
+
+    /// The figure with the medians.
+    pub(crate) fn tell(self, figure: Figure) -> Figure {
+        let figure = figure.with("cpu_us", short(median(self.service))).with("client_cpu_us", short(median(self.client)));
+        figure.with("database_cpu_us", short(median(self.database)))
     }
 }
 

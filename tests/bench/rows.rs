@@ -97,7 +97,7 @@ impl Copies<'_> {
 
 /// An account and a contact of it, made by an administrator and owned by the first owner.
 async fn originals(world: &World, program: &Program) -> Outcome<(Uuid, Uuid)> {
-    let channel = program.channels().await?.swap_remove(0);
+    let channel = program.channel().await?;
     let token = world.administrator().await?;
     let owner = world.owners.first().map(|owner| format!("users/{owner}")).unwrap_or_default();
     let account = Account {

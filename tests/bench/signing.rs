@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use rapport_identity_api::v1::session_service_client::SessionServiceClient;
-use tonic::Status;
 
 use crate::load::closed;
 use crate::report::{Goal, Pairs, median, short};
-use crate::stage::{Stage, pick};
+use crate::stage::Stage;
 use crate::world::{CALLER, PASSWORD, World, sign_in_request};
 use crate::{Outcome, meter, trouble};
 
@@ -19,10 +18,10 @@ const COST: (u32, u32, u32) = (19_456, 2, 1);
 pub(crate) async fn sign_in(stage: &Stage, _: &World) -> Outcome<()> {
     let cores = std::thread::available_parallelism()?.get();
     let callers = u64::try_from(cores * 2)?;
-    let clients: Vec<_> = stage.identity.channels().await?.into_iter().map(SessionServiceClient::new).collect();
-    let call = move |random: u64| {
-        let client = pick(&clients, random);
-        async move { client.ok_or_else(|| Status::internal("no connection"))?.sign_in(sign_in_request(CALLER)).await.map(drop) }
+    let client = SessionServiceClient::new(stage.identity.channel().await?);
+    let call = move |_| {
+        let mut client = client.clone();
+        async move { client.sign_in(sign_in_request(CALLER)).await.map(drop) }
     };
     let (mut pairs, mut cpus, mut last) = (Pairs::default(), Vec::new(), None);
     for _ in 0..stage.plan.pairs {

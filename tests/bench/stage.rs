@@ -16,6 +16,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::client::Client;
 use crate::{Outcome, Plan, trouble};
 
 /// Opens operator's methods, and what services show each other here.
@@ -26,8 +27,6 @@ pub(crate) const PASSWORD: &str = "development";
 const INSTANCE: &str = "bench";
 /// The same for contacts over a small table.
 const FEW: &str = "few";
-/// Connections of a load client to one service: one alone does not use several cores.
-const CONNECTIONS: usize = 8;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -179,9 +178,14 @@ impl Program {
         self.child.id().ok_or_else(|| trouble("a program has ended"))
     }
 
-    /// Open connections for a load client.
-    pub(crate) async fn channels(&self) -> Outcome<Vec<Channel>> {
-        connections(self.port).await
+    /// An open connection for what is not measured.
+    pub(crate) async fn channel(&self) -> Outcome<Channel> {
+        connection(self.port).await
+    }
+
+    /// Open connections for a load.
+    pub(crate) async fn clients(&self) -> Outcome<Vec<Client>> {
+        Client::several(self.port).await
     }
 
     /// Ends it in good order, so that its leases are free at once.
@@ -198,13 +202,9 @@ async fn signal(pid: u32, signal: &str) -> Outcome<()> {
     if sent.success() { Ok(()) } else { Err(trouble(format!("kill {signal} {pid} failed"))) }
 }
 
-/// Several open connections to the program at `port`.
-pub(crate) async fn connections(port: u16) -> Outcome<Vec<Channel>> {
-    let mut channels = Vec::new();
-    for _ in 0..CONNECTIONS {
-        channels.push(Endpoint::from_shared(address(port))?.tcp_nodelay(true).connect().await?);
-    }
-    Ok(channels)
+/// An open connection to the program at `port`.
+pub(crate) async fn connection(port: u16) -> Outcome<Channel> {
+    Ok(Endpoint::from_shared(address(port))?.tcp_nodelay(true).connect().await?)
 }
 
 /// One of several for a random number.

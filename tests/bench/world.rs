@@ -53,7 +53,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn create(stage: &Stage) -> Outcome<Self> {
-        let identity = stage.identity.channels().await?.swap_remove(0);
+        let identity = stage.identity.channel().await?;
         let tenant = create_tenant(identity.clone()).await?;
         let administrator = sign_in(identity.clone(), ADMINISTRATOR).await?;
         let entity = create_entity(identity.clone(), &administrator).await?;
@@ -90,7 +90,7 @@ impl World {
     /// Waits until a process of contacts has heard of everybody.
     pub(crate) async fn known_to(&self, stage: &Stage, contacts: &Program) -> Outcome<()> {
         let mut database = stage.superuser(contacts).await?;
-        let mut client = ContactServiceClient::new(contacts.channels().await?.swap_remove(0));
+        let mut client = ContactServiceClient::new(contacts.channel().await?);
         let (token, begun) = (self.token().await?, Instant::now());
         loop {
             let known: i64 =

@@ -6,19 +6,17 @@ use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::{Contact, ContactPoint, CreateContactRequest, Person, contact_point};
 use sqlx::PgConnection;
 use tonic::Status;
-use tonic::transport::Channel;
 
-use crate::load::{Random, Run, closed};
+use crate::client::{Client, Unread};
+use crate::load::{Measured, Random, measured};
 use crate::pgbench::Script;
-use crate::report::{Goal, Pairs, median, note, short};
+use crate::report::{Costs, Figure, Goal, Pairs, median, note, short};
 use crate::stage::{Stage, pick};
 use crate::world::{Token, World, with};
-use crate::{Outcome, meter, trouble};
+use crate::{Outcome, trouble};
 
 const CALLERS: u64 = 32;
-const WARM: Duration = Duration::from_millis(500);
-/// A relay renews its leases more often than that.
-const TERM: Duration = Duration::from_secs(5);
+const CREATE: &str = "/rapport.contacts.v1.ContactService/CreateContact";
 
 fn contact(number: u64) -> Contact {
     let email = ContactPoint { kind: contact_point::Kind::Email.into(), value: format!("load{number}@bench.example"), ..ContactPoint::default() };
@@ -33,10 +31,9 @@ fn contact(number: u64) -> Contact {
     Contact { person: Some(person), ..Contact::default() }
 }
 
-async fn create(client: Option<ContactServiceClient<Channel>>, token: Token, number: u64) -> Result<Contact, Status> {
-    let mut client = client.ok_or_else(|| Status::internal("no connection"))?;
-    let request = CreateContactRequest { contact: Some(contact(number)) };
-    client.create_contact(with(&token, request)).await.map(tonic::Response::into_inner)
+async fn create(client: Option<Client>, token: Token, number: u64) -> Result<(), Status> {
+    let client = client.ok_or_else(|| Status::internal("no connection"))?;
+    client.call::<_, Unread>(CREATE, with(&token, CreateContactRequest { contact: Some(contact(number)) })).await
 }
 
 /// Creations against the same statement sent by pgbench. The relay stands still on both sides, because pgbench
@@ -48,50 +45,54 @@ pub(crate) async fn create_contact(stage: &Stage, world: &World) -> Outcome<()> 
     let replay = Script::of(include_str!("sql/create_contact.sql"), world, plan.contacts);
     let replay = replay.with("person", written.person.clone()).with("message", format!("\\x{}", written.message));
     let plain = Script::of(include_str!("sql/insert_contact.sql"), world, plan.contacts).with("person", written.person);
-    let (mut pairs, mut cpus, mut plains, mut last) = (Pairs::default(), Vec::new(), Vec::new(), None);
     halt_relay(&mut database).await?;
-    for pair in 0..plan.pairs {
-        let (run, cpu) = creations(stage, world, u64::try_from(pair)?).await?;
-        forget_events(&mut database).await?;
-        let limit = replay.run(stage, world, contacts, CALLERS, plan.length).await?;
-        forget_events(&mut database).await?;
-        plains.push(plain.run(stage, world, contacts, CALLERS, plan.length).await?.rate);
-        pairs.push(run.rate(), limit.rate);
-        cpus.push(cpu);
-        last = Some((run, limit));
-    }
+    let measured = compared(stage, world, &mut database, [&replay, &plain]).await;
+    // Whatever became of it, the other figures need the relay.
     sqlx::query("delete from kit.lease where holder = 'bench'").execute(&mut database).await?;
-    let (relayed, relayed_cpu) = creations(stage, world, u64::try_from(plan.pairs)?).await?;
+    let figure = measured?.with("bytes", written.message.len() / 2);
+    let relayed = creations(stage, world, u64::try_from(plan.pairs)?).await?;
     sent(&mut database).await?;
-    let (run, limit) = last.ok_or_else(|| trouble("nothing was measured"))?;
-    let figure = pairs.figure("create_contact", Goal::AtLeast(0.70)).with("unit", "1/s").with("rows", plan.contacts).with("c", CALLERS);
-    let figure = figure.with_run(&run).with("cpu_us", short(median(cpus))).with("limit_p50_us", limit.p50).with("limit_p99_us", limit.p99);
-    let figure = figure.with("bytes", written.message.len() / 2).with("plain_insert", short(median(plains)));
-    figure.with("with_relay", short(relayed.rate())).with("with_relay_cpu_us", short(relayed_cpu)).tell();
+    figure.with("with_relay", short(relayed.run.rate())).with("with_relay_cpu_us", short(relayed.service)).tell();
     Ok(())
 }
 
-/// Creations by many callers, with the CPU microseconds that each costs the service.
-async fn creations(stage: &Stage, world: &World, turn: u64) -> Outcome<(Run, f64)> {
-    let contacts = &stage.contacts;
-    let clients: Vec<_> = contacts.channels().await?.into_iter().map(ContactServiceClient::new).collect();
-    let token = world.token().await?;
+/// Creations and the two scripts in turns, while the relay stands still.
+async fn compared(stage: &Stage, world: &World, database: &mut PgConnection, [replay, plain]: [&Script; 2]) -> Outcome<Figure> {
+    let (plan, contacts) = (&stage.plan, &stage.contacts);
+    let (mut pairs, mut costs, mut plains, mut last) = (Pairs::default(), Costs::default(), Vec::new(), None);
+    for pair in 0..plan.pairs {
+        let ours = creations(stage, world, u64::try_from(pair)?).await?;
+        forget_events(database).await?;
+        let limit = replay.run(stage, world, contacts, CALLERS, plan.length).await?;
+        forget_events(database).await?;
+        plains.push(plain.run(stage, world, contacts, CALLERS, plan.length).await?.rate);
+        pairs.push(ours.run.rate(), limit.rate);
+        costs.push(&ours, &limit);
+        last = Some((ours.run, limit));
+    }
+    let (run, limit) = last.ok_or_else(|| trouble("nothing was measured"))?;
+    let figure = pairs.figure("create_contact", Goal::AtLeast(0.70)).with("unit", "1/s").with("rows", plan.contacts).with("c", CALLERS);
+    let figure = costs.tell(figure.with_run(&run)).with("limit_p50_us", limit.p50).with("limit_p99_us", limit.p99);
+    Ok(figure.with("plain_insert", short(median(plains))))
+}
+
+/// Creations by many callers.
+async fn creations(stage: &Stage, world: &World, turn: u64) -> Outcome<Measured> {
+    let (clients, token) = (stage.contacts.clients().await?, world.token().await?);
     // Other names and addresses in each turn.
     let turn = Random::of(turn + 77).next();
     let call = move |random: u64| create(pick(&clients, random), token.clone(), (random ^ turn) >> 12);
-    let call = move |random: u64| {
-        let answer = call(random);
-        async move { answer.await.map(drop) }
-    };
-    closed(CALLERS, WARM, call.clone()).await?;
-    let before = meter::cpu(contacts.pid()?)?;
-    let run = closed(CALLERS, stage.plan.length, call).await?;
-    let cpu = (meter::cpu(contacts.pid()?)? - before) / run.calls();
-    Ok((run, cpu))
+    measured(stage.contacts.pid()?, CALLERS, stage.plan.length, call).await
 }
 
 /// Holds the leases under which the service's relay works, until they are deleted.
 async fn halt_relay(database: &mut PgConnection) -> Outcome<()> {
+    sent(database).await?;
+    // The relay renews its leases before they end, and finds then that they are gone.
+    let their_end: f64 =
+        sqlx::query_scalar("select coalesce(max(extract(epoch from expires_at)), 0)::float8 from kit.lease where name like 'relay/%'")
+            .fetch_one(&mut *database)
+            .await?;
     sqlx::query(
         "insert into kit.lease (name, holder, token, expires_at)
          select 'relay/' || shard, 'bench', 1, now() + interval '1 hour' from generate_series(0, 7) shard
@@ -99,9 +100,9 @@ async fn halt_relay(database: &mut PgConnection) -> Outcome<()> {
     )
     .execute(&mut *database)
     .await?;
-    // The relay notices when it renews next; by then it has sent what was there.
-    sent(database).await?;
-    tokio::time::sleep(TERM).await;
+    while sqlx::query_scalar("select now() < to_timestamp($1)").bind(their_end).fetch_one(&mut *database).await? {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     Ok(())
 }
 
@@ -119,8 +120,8 @@ struct Written {
 }
 
 async fn written(stage: &Stage, world: &World, database: &mut PgConnection) -> Outcome<Written> {
-    let client = stage.contacts.channels().await?.into_iter().map(ContactServiceClient::new).next();
-    let created = create(client, world.token().await?, 7).await?;
+    let request = with(&world.token().await?, CreateContactRequest { contact: Some(contact(7)) });
+    let created = ContactServiceClient::new(stage.contacts.channel().await?).create_contact(request).await?.into_inner();
     let id = rapport_kit::name::split(&created.name).map(|(_, id)| id);
     let (person, message): (String, String) = sqlx::query_as(
         "select c.person::text, encode(j.message, 'hex') from contacts c join kit.journal j on j.tenant_id = c.tenant_id and j.record_id = c.id

@@ -8,15 +8,14 @@ use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_identity_api::v1 as identity;
 use rapport_identity_api::v1::role_service_client::RoleServiceClient;
 use rapport_identity_api::v1::service_account_service_client::ServiceAccountServiceClient;
-use rapport_kit::config::{Config, Secrets};
+use rapport_kit::config::Config;
 use rapport_kit::db::Migrations;
 use rapport_kit::process::{self, Running};
-use rapport_kit::testing::{Infra, channel, eventually, password};
+use rapport_kit::testing::{self, Infra, channel, eventually};
 use rapport_kit::{App, Ctx, Fault, Service, rpc};
 use rapport_proto::common::v1 as common;
 use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
 use rapport_proto::common::v1::audit_service_server::{AuditService, AuditServiceServer};
-use secrecy::SecretString;
 use tonic::{Code, Request, Response, Status};
 
 use crate::office::{Office, policy, reason, with};
@@ -65,15 +64,7 @@ async fn open(office: &Office) -> Running {
         leave_seconds: 0,
         ..Config::default()
     };
-    let secrets = Secrets {
-        database_app: logins.app.clone(),
-        database_system: logins.system.clone(),
-        database_migrator: None,
-        broker: None,
-        credential: password(),
-        sealing: SecretString::from("sealing secret of tests".to_owned()),
-    };
-    process::start(&CLERK, config, secrets).await.expect("the clerk starts")
+    process::start(&CLERK, config, testing::secrets(&logins, None)).await.expect("the clerk starts")
 }
 
 fn write(token: &str, family_name: &str) -> Request<common::VerifySealRequest> {

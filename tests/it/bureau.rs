@@ -172,3 +172,15 @@ pub(crate) fn policy() -> pb::SecurityPolicy {
         ..pb::SecurityPolicy::default()
     }
 }
+
+/// A company as far as identity asks for it.
+pub(crate) fn legal_entity(display_name: &str) -> pb::LegalEntity {
+    pb::LegalEntity {
+        display_name: display_name.to_owned(),
+        country: "FR".to_owned(),
+        currency: "EUR".to_owned(),
+        default_language: "fr-FR".to_owned(),
+        time_zone: "Europe/Paris".to_owned(),
+        ..pb::LegalEntity::default()
+    }
+}

@@ -9,6 +9,7 @@ use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::ExternalId;
 use tonic::Code;
 
+use crate::bureau::legal_entity;
 use crate::office::{Office, policy, with};
 
 /// Writers at once, and accounts that each tries to make.
@@ -33,15 +34,7 @@ async fn sixty_four_writers_leave_no_gap_and_no_double_in_a_gapless_series() {
     office.tenant("gapless", Some(policy())).await;
     let token = office.sign_in("gapless", "admin@example.com").await;
     let series = identity::NumberSeries { collection: "accounts".to_owned(), prefix: "K-".to_owned(), gapless: true, next: 0 };
-    let entity = identity::LegalEntity {
-        display_name: "Example GmbH".to_owned(),
-        country: "DE".to_owned(),
-        currency: "EUR".to_owned(),
-        default_language: "de".to_owned(),
-        time_zone: "Europe/Berlin".to_owned(),
-        number_series: vec![series],
-        ..identity::LegalEntity::default()
-    };
+    let entity = identity::LegalEntity { number_series: vec![series], ..legal_entity("Example SARL") };
     let request = with(&token, identity::CreateLegalEntityRequest { legal_entity: Some(entity) });
     let entity = LegalEntityServiceClient::new(office.identity.clone()).create_legal_entity(request).await.expect("a legal entity").into_inner().name;
     let first = eventually("the legal entity is known", || async { create(&office, &token, &entity, "first".to_owned()).await.ok() }).await;

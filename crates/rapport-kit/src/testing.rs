@@ -153,15 +153,20 @@ pub async fn run(service: &Service, infra: &Infra, logins: &Logins, identity: &s
         leave_seconds: 0,
         ..Config::default()
     };
-    let secrets = Secrets {
+    process::start(service, config, secrets(logins, Some(&infra.broker))).await.expect("the service starts")
+}
+
+/// Secrets of a service over the database of `logins`, with a broker or without one.
+#[must_use]
+pub fn secrets(logins: &Logins, broker: Option<&SecretString>) -> Secrets {
+    Secrets {
         database_app: logins.app.clone(),
         database_system: logins.system.clone(),
         database_migrator: None,
-        broker: Some(infra.broker.clone()),
+        broker: broker.cloned(),
         credential: password(),
         sealing: SecretString::from("sealing secret of tests".to_owned()),
-    };
-    process::start(service, config, secrets).await.expect("the service starts")
+    }
 }
 
 /// A call that arrives now and has a minute, for contexts without a server.

@@ -10,7 +10,21 @@ use rlibphonenumber::Region;
 use crate::address::{self, Address};
 use crate::contact_point::{self, ContactPoint, Kind, Status};
 use crate::limits;
+use crate::owner::Owner;
 use crate::violations::Violations;
+
+/// What parsing needs to know besides what was sent.
+#[derive(Debug)]
+pub struct Known<'a, Details> {
+    /// What is stored, if the record exists.
+    pub details: Option<&'a Details>,
+    /// Who owns it if the request does not say.
+    pub owner: Owner,
+    /// Where telephone numbers without country code are read.
+    pub region: Option<Region>,
+    /// The present time.
+    pub now: DateTime<Utc>,
+}
 
 /// The contact points in `sent`. Points without a status keep that of the same point in `known`.
 pub fn contact_points(
@@ -86,7 +100,7 @@ fn status(sent: pb::contact_point::Status) -> Option<Status> {
 
 /// A contact point as it is shown.
 #[must_use]
-pub fn contact_point_to_proto(point: &ContactPoint) -> pb::ContactPoint {
+pub fn contact_point_to_proto(point: ContactPoint) -> pb::ContactPoint {
     let kind = match point.kind {
         Kind::Email => pb::contact_point::Kind::Email,
         Kind::Phone => pb::contact_point::Kind::Phone,
@@ -103,12 +117,12 @@ pub fn contact_point_to_proto(point: &ContactPoint) -> pb::ContactPoint {
     };
     pb::ContactPoint {
         kind: kind.into(),
-        value: point.value.clone(),
-        normalized: point.normalized.clone(),
-        label: point.label.clone(),
+        value: point.value,
+        normalized: point.normalized,
+        label: point.label,
         primary: point.primary,
         status: status.into(),
-        region: point.region.clone(),
+        region: point.region,
     }
 }
 
@@ -175,7 +189,7 @@ fn lines(found: &mut Violations, field: &str, lines: Vec<String>) -> Vec<String>
 
 /// An address as it is shown.
 #[must_use]
-pub fn address_to_proto(address: &Address) -> pb::Address {
+pub fn address_to_proto(address: Address) -> pb::Address {
     let kind = match address.kind {
         address::Kind::Billing => pb::address::Kind::Billing,
         address::Kind::Shipping => pb::address::Kind::Shipping,
@@ -185,16 +199,16 @@ pub fn address_to_proto(address: &Address) -> pb::Address {
     };
     let postal_address = PostalAddress {
         revision: 0,
-        region_code: address.region.clone(),
-        language_code: address.language.clone(),
-        postal_code: address.postal_code.clone(),
-        sorting_code: address.sorting_code.clone(),
-        administrative_area: address.administrative_area.clone(),
-        locality: address.locality.clone(),
-        sublocality: address.sublocality.clone(),
-        address_lines: address.lines.clone(),
-        recipients: address.recipients.clone(),
-        organization: address.organization.clone(),
+        region_code: address.region,
+        language_code: address.language,
+        postal_code: address.postal_code,
+        sorting_code: address.sorting_code,
+        administrative_area: address.administrative_area,
+        locality: address.locality,
+        sublocality: address.sublocality,
+        address_lines: address.lines,
+        recipients: address.recipients,
+        organization: address.organization,
     };
     pb::Address { kind: kind.into(), postal_address: Some(postal_address), primary: address.primary }
 }

@@ -14,7 +14,7 @@ use crate::contact::{self, Contact};
 pub fn contact(ctx: &Ctx, contact: &Contact, fact: contact::Fact) -> Result<Entry, Fault> {
     let record = Record { collection: contact::COLLECTION, id: contact.id(), version: contact.version() };
     let people = vec![contact.id()];
-    let state = Some(contact::convert::to_proto(contact));
+    let state = Some(contact::convert::to_proto(contact.clone()));
     match fact {
         contact::Fact::Created => journal::entry(ctx, record, &pb::ContactCreated { contact: state }, people),
         contact::Fact::Updated => journal::entry(ctx, record, &pb::ContactUpdated { contact: state }, people),
@@ -35,7 +35,7 @@ pub fn account(ctx: &Ctx, account: &Account, fact: account::Fact) -> Result<Entr
         account::Kind::Organisation => Vec::new(),
         account::Kind::Person | account::Kind::Household => vec![account.id()],
     };
-    let state = Some(account::convert::to_proto(account));
+    let state = Some(account::convert::to_proto(account.clone()));
     match fact {
         account::Fact::Created => journal::entry(ctx, record, &pb::AccountCreated { account: state }, people),
         account::Fact::Updated => journal::entry(ctx, record, &pb::AccountUpdated { account: state }, people),

@@ -56,8 +56,8 @@ fn parse_one(found: &mut Violations, prefix: &str, system: String, id: String) -
 
 /// As it is shown.
 #[must_use]
-pub fn to_proto(ids: &[ExternalId]) -> Vec<pb::ExternalId> {
-    ids.iter().map(|id| pb::ExternalId { system: id.system.clone(), id: id.id.clone() }).collect()
+pub fn to_proto(ids: Vec<ExternalId>) -> Vec<pb::ExternalId> {
+    ids.into_iter().map(|ExternalId { system, id }| pb::ExternalId { system, id }).collect()
 }
 
 /// The refusal of a pair that stands on another record, seen or not: it names the field only.

@@ -21,6 +21,9 @@ pub fn value<T: Default>(value: &mut T, effect: Option<Effect>) {
 
 /// Covers contact points at `path`: as a whole, or the parts of each.
 pub fn contact_points(points: &mut Vec<pb::ContactPoint>, path: &str, rules: &FieldRules) {
+    if rules.concerning(path).next().is_none() {
+        return;
+    }
     let part = |name: &str| rules.effect(&format!("{path}.{name}"));
     let (value, normalized, label) = (part("value"), part("normalized"), part("label"));
     for point in points.iter_mut() {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use rapport_proto::{Door, MethodRule, Repeat};
 use tonic::{Code, Status};
 
-use super::scene::Scene;
+use super::scene::{Scene, Valid};
 use super::wire::{Answer, Caller};
 use super::{assert_none, errors, shape};
 
@@ -92,10 +92,7 @@ async fn a_crowd_of_identical_keyed_changes_has_one_effect_and_one_answer() {
         for rule in changes(&scene).into_iter().filter(|rule| rule.repeat == Repeat::Keyed) {
             let Some(valid) = scene.valid(rule.path).await else { continue };
             let key = format!("key-{}", scene.number());
-            let calls: Vec<Caller> = (0..CROWD).map(|_| scene.caller(rule, &valid).with_key(&key)).collect();
-            let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
-            let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
-            let written = scene.journal(&requests).await.len();
+            let (answers, written) = at_once(&scene, rule, &valid, || scene.caller(rule, &valid).with_key(&key)).await;
             problems.extend(if valid.ends_caller { not_shut_out(rule, &answers) } else { unequal(rule, &answers) });
             if written != valid.facts {
                 problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
@@ -113,10 +110,7 @@ async fn a_secret_is_never_answered_from_memory() {
         for rule in changes(&scene).into_iter().filter(|rule| rule.repeat == Repeat::Never) {
             let Some(valid) = scene.valid(rule.path).await else { continue };
             let key = format!("key-{}", scene.number());
-            let calls: Vec<Caller> = (0..CROWD).map(|_| scene.caller(rule, &valid).with_key(&key)).collect();
-            let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
-            let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
-            let written = scene.journal(&requests).await.len();
+            let (answers, written) = at_once(&scene, rule, &valid, || scene.caller(rule, &valid).with_key(&key)).await;
             let given: Vec<&Vec<u8>> = answers.iter().flatten().collect();
             let refusals: BTreeSet<String> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(errors::reason).collect();
             let refusals: Vec<&str> = refusals.iter().map(String::as_str).collect();
@@ -151,8 +145,7 @@ async fn of_a_crowd_with_one_etag_exactly_one_changes_the_record() {
                 continue;
             }
             covered += 1;
-            let calls: Vec<Caller> = (0..CROWD).map(|_| scene.caller(rule, &valid)).collect();
-            let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
+            let (answers, written) = at_once(&scene, rule, &valid, || scene.caller(rule, &valid)).await;
             let done = answers.iter().filter(|answer| answer.is_ok()).count();
             let lost: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
             if done != 1 {
@@ -164,8 +157,6 @@ async fn of_a_crowd_with_one_etag_exactly_one_changes_the_record() {
             let others = lost.iter().filter(|status| !late(status) && !gone(status));
             problems.extend(others.take(1).map(|status| format!("{}: a loser is told {}", rule.path, errors::told(status))));
             problems.extend(lost.first().iter().flat_map(|status| errors::problems(status)).map(|problem| format!("{}: {problem}", rule.path)));
-            let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
-            let written = scene.journal(&requests).await.len();
             if written != valid.facts {
                 problems.push(format!("{}: {written} journal rows instead of {}", rule.path, valid.facts));
             }
@@ -173,6 +164,14 @@ async fn of_a_crowd_with_one_etag_exactly_one_changes_the_record() {
     }
     assert!(covered > 0, "no method carries an etag");
     assert_none(problems);
+}
+
+/// Answers of a crowd that sends one request, and how many journal rows it left.
+async fn at_once(scene: &Scene, rule: &MethodRule, valid: &Valid, caller: impl Fn() -> Caller) -> (Vec<Answer>, usize) {
+    let calls: Vec<Caller> = (0..CROWD).map(|_| caller()).collect();
+    let answers = join_all(calls.iter().map(|call| scene.wire.send(rule.path, call, valid.request.clone()))).await;
+    let requests: Vec<String> = calls.into_iter().map(|call| call.request_id).collect();
+    (answers, scene.journal(&requests).await.len())
 }
 
 /// Whoever ends the own session is turned away afterwards, with or without a key, and by nothing else than that.

@@ -7,7 +7,7 @@ use rapport_proto::common::v1::GrantLevel;
 use sqlx::Connection;
 
 use super::{all_ended, multiply, owner, scans};
-use crate::bureau::{ADMINISTRATOR, Bureau, PASSWORD, Stored, policy};
+use crate::bureau::{ADMINISTRATOR, Bureau, PASSWORD, Stored, legal_entity, policy};
 use crate::coverage::errors::told;
 use crate::coverage::wire::{Caller, Wire};
 
@@ -114,15 +114,8 @@ async fn no_list_and_no_look_up_of_identity_scans_a_whole_table() {
 
 async fn make(bureau: &Bureau, administrator: &Subject) -> Records {
     let caller = Caller::of(administrator);
-    let entity = pb::LegalEntity {
-        display_name: "Entity".to_owned(),
-        country: "FR".to_owned(),
-        currency: "EUR".to_owned(),
-        default_language: "fr".to_owned(),
-        time_zone: "Europe/Paris".to_owned(),
-        ..pb::LegalEntity::default()
-    };
-    let request = pb::CreateLegalEntityRequest { legal_entity: Some(entity) };
+
+    let request = pb::CreateLegalEntityRequest { legal_entity: Some(legal_entity("Entity")) };
     let entity: Stored = bureau.ask(&caller, "LegalEntityService/CreateLegalEntity", &request).await;
     let unit = pb::BusinessUnit { display_name: "Unit".to_owned(), legal_entity: entity.name.clone(), ..pb::BusinessUnit::default() };
     let request = pb::CreateBusinessUnitRequest { business_unit: Some(unit) };

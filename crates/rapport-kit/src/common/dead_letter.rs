@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::dead_letter_service_server::DeadLetterService;
-use sqlx::{FromRow, Postgres, QueryBuilder};
+use sqlx::{FromRow, Postgres, QueryBuilder, Row as _};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -119,18 +119,9 @@ impl DeadLetters {
         // One more than asked for says whether there is a next page.
         query.push(" limit ").push_bind(size + 1);
         let mut rows = query.build().fetch_all(&mut self.db.for_tenant(ctx).await?).await?;
-        let size = usize::try_from(size).map_err(Fault::internal)?;
-        let has_more = rows.len() > size;
-        rows.truncate(size);
-        let mut answer = pb::ListDeadLettersResponse::default();
-        for (index, row) in rows.iter().enumerate() {
-            let letter = Row::from_row(row)?;
-            if has_more && index + 1 == size {
-                answer.next_page_token = ctx.call().sealer.seal(&order.cursor(row, letter.id)?, &asked);
-            }
-            answer.dead_letters.push(self.told(&letter));
-        }
-        Ok(answer)
+        let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
+        let letters = rows.iter().map(Row::from_row).collect::<Result<Vec<Row>, sqlx::Error>>()?;
+        Ok(pb::ListDeadLettersResponse { dead_letters: letters.iter().map(|letter| self.told(letter)).collect(), next_page_token })
     }
 
     /// Carries the decision out; answers the names it was carried out for, and those that were not there.

@@ -10,17 +10,17 @@ use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rapport_kit::config::{Config, Secrets};
+use rapport_kit::config::Config;
 use rapport_kit::db::{Logins, Migrations};
 use rapport_kit::process::{self, Running};
 use rapport_kit::rpc::{Client, Settings};
 use rapport_kit::tasks::Tasks;
-use rapport_kit::testing::{Identity, Infra, call, password};
+use rapport_kit::testing::{self, Identity, Infra, call};
 use rapport_kit::{App, Ctx, Db, Fault, Service, clock};
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
 use rapport_proto::common::v1::audit_service_server::{AuditService, AuditServiceServer};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use tokio::sync::Semaphore;
@@ -157,15 +157,7 @@ pub(crate) async fn serve(logins: &Logins, identity: &str, change: impl FnOnce(&
 pub(crate) async fn start_with(service: &Service, logins: &Logins, identity: &str, change: impl FnOnce(&mut Config)) -> Result<Running, Fault> {
     let mut config = Config { listen: "127.0.0.1:0".to_owned(), identity: identity.to_owned(), leave_seconds: 0, ..Config::default() };
     change(&mut config);
-    let secrets = Secrets {
-        database_app: logins.app.clone(),
-        database_system: logins.system.clone(),
-        database_migrator: None,
-        broker: None,
-        credential: password(),
-        sealing: SecretString::from("sealing secret of tests".to_owned()),
-    };
-    process::start(service, config, secrets).await
+    process::start(service, config, testing::secrets(logins, None)).await
 }
 
 /// A connection that shows what the server really answers: unlike the library's channel it has no timer of

@@ -1,17 +1,17 @@
 //! Accounts between proto and model: parsing with every violation at once, merging of updates, field rules.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::Datelike;
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::FieldRules;
 use rapport_kit::{Fault, clock, command, name};
 use rapport_proto::google_type as google;
-use rlibphonenumber::Region;
 
 use super::model::Profile;
 use super::{Account, Details, Kind, Money, Relationship};
+use crate::convert::{self, Known};
 use crate::owner::Owner;
 use crate::violations::Violations;
-use crate::{convert, external_id, hide, limits, tag};
+use crate::{external_id, hide, limits, tag};
 
 /// What an update can write, in its smallest parts.
 pub const PATHS: &[&str] = &[
@@ -31,24 +31,11 @@ pub const PATHS: &[&str] = &[
     "tags",
 ];
 
-/// What parsing needs to know besides what was sent.
-#[derive(Debug)]
-pub struct Known<'a> {
-    /// What is stored, if the account exists.
-    pub details: Option<&'a Details>,
-    /// Who owns it if the request does not say.
-    pub owner: Owner,
-    /// Where telephone numbers without country code are read.
-    pub region: Option<Region>,
-    /// The present time.
-    pub now: DateTime<Utc>,
-}
-
 /// The details in `sent`. Whether its parent exists is not known yet.
 ///
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID) with every field at fault.
-pub fn parse(sent: pb::Account, known: &Known<'_>) -> Result<Details, Fault> {
+pub fn parse(sent: pb::Account, known: &Known<'_, Details>) -> Result<Details, Fault> {
     let mut found = Violations::default();
     let points = known.details.map_or(&[][..], |details| &details.profile.contact_points);
     let details = Details {
@@ -120,32 +107,33 @@ fn money(found: &mut Violations, field: &str, sent: Option<google::Money>) -> Op
 
 /// An account as it is stored, shown (after [`hide()`]) and published.
 #[must_use]
-pub fn to_proto(account: &Account) -> pb::Account {
-    let details = account.details();
-    let profile = &details.profile;
+pub fn to_proto(account: Account) -> pb::Account {
+    let name = account.name();
+    let details = account.details;
+    let profile = details.profile;
     let kind = match account.kind {
         Kind::Organisation => pb::account::Kind::Organisation,
         Kind::Person => pb::account::Kind::Person,
         Kind::Household => pb::account::Kind::Household,
     };
     pb::Account {
-        name: account.name(),
-        display_name: details.display_name.clone(),
+        name,
+        display_name: details.display_name,
         kind: kind.into(),
         relationships: details.relationships.iter().map(|relationship| i32::from(relationship.number())).collect(),
-        number: account.number.clone(),
+        number: account.number,
         legal_entity: details.legal_entity.map_or_else(String::new, |id| name::format("legalEntities", id)),
         parent: details.parent.map_or_else(String::new, |id| name::format(super::COLLECTION, id)),
-        sector: details.sector.clone(),
-        website: profile.website.clone(),
+        sector: details.sector,
+        website: profile.website,
         employee_count: profile.employee_count,
-        annual_revenue: profile.annual_revenue.as_ref().map(money_to_proto),
+        annual_revenue: profile.annual_revenue.map(money_to_proto),
         founded_year: profile.founded_year,
-        contact_points: profile.contact_points.iter().map(convert::contact_point_to_proto).collect(),
-        addresses: profile.addresses.iter().map(convert::address_to_proto).collect(),
+        contact_points: profile.contact_points.into_iter().map(convert::contact_point_to_proto).collect(),
+        addresses: profile.addresses.into_iter().map(convert::address_to_proto).collect(),
         owner: details.owner.name(),
-        external_ids: external_id::to_proto(&details.external_ids),
-        tags: details.tags.clone(),
+        external_ids: external_id::to_proto(details.external_ids),
+        tags: details.tags,
         etag: command::etag(account.version),
         create_time: Some(clock::timestamp(account.created_at)),
         update_time: Some(clock::timestamp(account.updated_at)),
@@ -153,8 +141,8 @@ pub fn to_proto(account: &Account) -> pb::Account {
     }
 }
 
-fn money_to_proto(money: &Money) -> google::Money {
-    google::Money { currency_code: money.currency.clone(), units: money.units, nanos: money.nanos }
+fn money_to_proto(money: Money) -> google::Money {
+    google::Money { currency_code: money.currency, units: money.units, nanos: money.nanos }
 }
 
 /// Whether `sent` fills in one of [`PATHS`].
@@ -182,7 +170,7 @@ pub fn is_populated(sent: &pb::Account, path: &str) -> bool {
 /// The account as it is, with `paths` taken from `sent`.
 #[must_use]
 pub fn merge(account: &Account, sent: &pb::Account, paths: &[&str]) -> pb::Account {
-    let mut merged = to_proto(account);
+    let mut merged = to_proto(account.clone());
     for path in paths {
         match *path {
             "display_name" => merged.display_name.clone_from(&sent.display_name),
@@ -237,7 +225,7 @@ mod tests {
     use super::*;
     use crate::account::Refusal;
 
-    fn known() -> Known<'static> {
+    fn known() -> Known<'static, Details> {
         Known { details: None, owner: Owner { kind: crate::owner::Kind::User, id: Uuid::nil() }, region: None, now: clock::now() }
     }
 
@@ -284,13 +272,13 @@ mod tests {
         ) {
             let annual_revenue = Some(google::Money { currency_code: "EUR".to_owned(), units, nanos: 500_000_000 });
             let account = stored(pb::Account { relationships, annual_revenue, tags, ..named(&display_name) });
-            prop_assert_eq!(&parse(to_proto(&account), &known()).unwrap(), account.details());
+            prop_assert_eq!(&parse(to_proto(account.clone()), &known()).unwrap(), account.details());
         }
 
         #[test]
         fn merging_no_path_changes_nothing_and_every_path_everything(first in "[a-z]{1,9}", second in "[a-z]{1,9}") {
             let account = stored(named(&first));
-            prop_assert_eq!(merge(&account, &named(&second), &[]), to_proto(&account));
+            prop_assert_eq!(merge(&account, &named(&second), &[]), to_proto(account.clone()));
             let merged = parse(merge(&account, &named(&second), PATHS), &known()).unwrap();
             let other = stored(named(&second));
             prop_assert_eq!(&merged, other.details());

@@ -81,8 +81,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
     let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
     let mut accounts = Vec::with_capacity(rows.len());
     for row in &rows {
-        let account = sql::read(row)?;
-        let mut shown = convert::to_proto(&account);
+        let mut shown = convert::to_proto(sql::read(row)?);
         convert::hide(&mut shown, rules);
         accounts.push(shown);
     }

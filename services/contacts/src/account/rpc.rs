@@ -40,7 +40,7 @@ impl AccountService for Accounts {
         let id = name::parse(COLLECTION, &request.name, "name")?;
         let time = parts::as_of(request.as_of, ctx.now())?;
         let account = self.visible(&ctx, id).await?;
-        let Some(time) = time else { return Ok(shown(&ctx, convert::to_proto(&account))) };
+        let Some(time) = time else { return Ok(shown(&ctx, convert::to_proto(account))) };
         let (_, then) = journal::as_of(&self.db, &ctx, id, time).await?.ok_or_else(|| Fault::not_found(&request.name))?;
         Ok(shown(&ctx, then))
     }
@@ -54,7 +54,7 @@ impl AccountService for Accounts {
         let mut answer = pb::BatchGetAccountsResponse::default();
         for id in ids {
             match found.remove(&id) {
-                Some(account) => answer.accounts.push(shown(&ctx, convert::to_proto(&account)).into_inner()),
+                Some(account) => answer.accounts.push(shown(&ctx, convert::to_proto(account)).into_inner()),
                 None => answer.missing_names.push(name::format(COLLECTION, id)),
             }
         }
@@ -74,7 +74,7 @@ impl AccountService for Accounts {
         ctx.fields(RESOURCE).require_readable("external_ids")?;
         let account = sql::lookup(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &pair).await?;
         let account = account.ok_or_else(|| Fault::not_found(format!("account that {} calls {}", pair.system, pair.id)))?;
-        Ok(shown(&ctx, convert::to_proto(&account)))
+        Ok(shown(&ctx, convert::to_proto(account)))
     }
 
     async fn create_account(&self, request: Request<pb::CreateAccountRequest>) -> Result<Response<pb::Account>, Status> {
@@ -133,7 +133,7 @@ impl Accounts {
         let details = surroundings.new_details(ctx, sent)?;
         let mut created = Decided::created(Account::create(clock::new_id(), kind, details, ctx.now()));
         write::write(&self.db, ctx, &mut [&mut created], &[]).await?;
-        Ok(Done::Written(convert::to_proto(&created.account)))
+        Ok(Done::Written(convert::to_proto(created.account)))
     }
 
     /// One change of one account: read, decide, write; again if others changed it meanwhile.
@@ -146,7 +146,7 @@ impl Accounts {
             }
             let Some(mut decided) = self.decide(ctx, &account, change).await? else { return Ok(unchanged(&account)) };
             if write::write(&self.db, ctx, &mut [&mut decided], &[]).await? {
-                return Ok(Done::Written(convert::to_proto(&decided.account)));
+                return Ok(Done::Written(convert::to_proto(decided.account)));
             }
             if !etag.is_empty() {
                 return Err(Fault::etag_mismatch(account.name()));
@@ -199,7 +199,7 @@ impl Accounts {
         let account = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
         // A deletion left no snapshot, but a deleted record stays as it was left.
         if account.version() == version {
-            return Ok(shown(ctx, convert::to_proto(&account)));
+            return Ok(shown(ctx, convert::to_proto(account)));
         }
         let snapshot: pb::Account = journal::at_version(&self.db, ctx, id, version).await?;
         Ok(shown(ctx, pb::Account { etag: command::etag(version), ..snapshot }))
@@ -208,7 +208,7 @@ impl Accounts {
 
 /// What there was to do is so already.
 fn unchanged(account: &Account) -> Done<pb::Account> {
-    Done::Unchanged(convert::to_proto(account), Record { collection: COLLECTION, id: account.id(), version: account.version() })
+    Done::Unchanged(convert::to_proto(account.clone()), Record { collection: COLLECTION, id: account.id(), version: account.version() })
 }
 
 fn shown(ctx: &Ctx, mut account: pb::Account) -> Response<pb::Account> {

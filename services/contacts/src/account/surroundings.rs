@@ -8,8 +8,9 @@ use rapport_kit::{Ctx, Db, Fault, name};
 use rlibphonenumber::Region;
 use uuid::Uuid;
 
-use super::convert::{self, Known};
+use super::convert;
 use super::{COLLECTION, Details, RESOURCE, sql};
+use crate::convert::Known;
 use crate::owner::{Owner, Owners};
 use crate::violations::Violations;
 use crate::{region, update};

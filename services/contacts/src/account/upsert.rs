@@ -158,9 +158,9 @@ fn kept(plans: &[Plan]) -> Vec<Record> {
 
 fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertAccountsResponse {
     let results = plans.into_iter().enumerate().map(|(index, plan)| match plan {
-        Plan::Write(done) if done.fact == Fact::Created => result(ctx, index, Outcome::Created, convert::to_proto(&done.account)),
-        Plan::Write(done) => result(ctx, index, Outcome::Updated, convert::to_proto(&done.account)),
-        Plan::Keep(account) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&account)),
+        Plan::Write(done) if done.fact == Fact::Created => result(ctx, index, Outcome::Created, convert::to_proto(done.account)),
+        Plan::Write(done) => result(ctx, index, Outcome::Updated, convert::to_proto(done.account)),
+        Plan::Keep(account) => result(ctx, index, Outcome::Unchanged, convert::to_proto(*account)),
         Plan::Refuse(fault) => failed(index, fault),
     });
     pb::BatchUpsertAccountsResponse { results: results.collect() }
@@ -183,7 +183,7 @@ async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, earlier: &Earlier) -> Re
         };
         match (told.remove(&account.id()), changes) {
             (Some((outcome, snapshot)), _) => result(ctx, index, outcome, snapshot),
-            (None, false) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&account)),
+            (None, false) => result(ctx, index, Outcome::Unchanged, convert::to_proto(account)),
             (None, true) => failed(index, Fault::contended()),
         }
     });

@@ -28,15 +28,16 @@ pub const PATHS: &[&str] = &[
 
 /// A contact as it is stored, shown (after [`hide()`]) and published.
 #[must_use]
-pub fn to_proto(contact: &Contact) -> pb::Contact {
-    let details = contact.details();
+pub fn to_proto(contact: Contact) -> pb::Contact {
+    let name = contact.name();
+    let details = contact.details;
     pb::Contact {
-        name: contact.name(),
-        person: Some(person_to_proto(&details.person)),
-        accounts: details.accounts.iter().map(role_to_proto).collect(),
+        name,
+        person: Some(person_to_proto(details.person)),
+        accounts: details.accounts.into_iter().map(role_to_proto).collect(),
         owner: details.owner.name(),
-        external_ids: external_id::to_proto(&details.external_ids),
-        tags: details.tags.clone(),
+        external_ids: external_id::to_proto(details.external_ids),
+        tags: details.tags,
         etag: command::etag(contact.version),
         create_time: Some(clock::timestamp(contact.created_at)),
         update_time: Some(clock::timestamp(contact.updated_at)),
@@ -44,26 +45,26 @@ pub fn to_proto(contact: &Contact) -> pb::Contact {
     }
 }
 
-fn person_to_proto(person: &Person) -> pb::Person {
+fn person_to_proto(person: Person) -> pb::Person {
     let small = |part: u32| i32::try_from(part).unwrap_or_default();
     pb::Person {
-        given_name: person.given_name.clone(),
-        family_name: person.family_name.clone(),
-        additional_name: person.additional_name.clone(),
-        salutation: person.salutation.clone(),
-        language: person.language.clone(),
+        given_name: person.given_name,
+        family_name: person.family_name,
+        additional_name: person.additional_name,
+        salutation: person.salutation,
+        language: person.language,
         birth_date: person.birth_date.map(|date| Date { year: date.year.unwrap_or_default(), month: small(date.month), day: small(date.day) }),
-        job_title: person.job_title.clone(),
-        contact_points: person.contact_points.iter().map(convert::contact_point_to_proto).collect(),
-        addresses: person.addresses.iter().map(convert::address_to_proto).collect(),
-        notes: person.notes.clone(),
+        job_title: person.job_title,
+        contact_points: person.contact_points.into_iter().map(convert::contact_point_to_proto).collect(),
+        addresses: person.addresses.into_iter().map(convert::address_to_proto).collect(),
+        notes: person.notes,
     }
 }
 
-fn role_to_proto(role: &AccountRole) -> pb::AccountRole {
+fn role_to_proto(role: AccountRole) -> pb::AccountRole {
     pb::AccountRole {
         account: name::format("accounts", role.account),
-        role: role.role.clone(),
+        role: role.role,
         primary: role.primary,
         start_date: role.start.map(convert::day_to_proto),
         end_date: role.end.map(convert::day_to_proto),
@@ -96,7 +97,7 @@ pub fn is_populated(sent: &pb::Contact, path: &str) -> bool {
 /// The contact as it is, with `paths` taken from `sent`.
 #[must_use]
 pub fn merge(contact: &Contact, sent: &pb::Contact, paths: &[&str]) -> pb::Contact {
-    let mut merged = to_proto(contact);
+    let mut merged = to_proto(contact.clone());
     let none = pb::Person::default();
     let (sent, from) = (sent.clone(), sent.person.as_ref().unwrap_or(&none).clone());
     let person = merged.person.get_or_insert_default();
@@ -190,7 +191,7 @@ mod tests {
                 .chain(phones.iter().map(|phone| point(pb::contact_point::Kind::Phone, phone))).collect();
             let details = parse(sent, &known(None)).unwrap();
             let (contact, _) = Contact::create(clock::new_id(), details.clone(), clock::now());
-            prop_assert_eq!(parse(to_proto(&contact), &known(None)).unwrap(), details);
+            prop_assert_eq!(parse(to_proto(contact), &known(None)).unwrap(), details);
         }
 
         #[test]
@@ -203,7 +204,7 @@ mod tests {
         #[test]
         fn merging_no_path_changes_nothing(first in "[a-z]{1,9}", second in "[a-z]{1,9}") {
             let (contact, _) = Contact::create(clock::new_id(), details(&first), clock::now());
-            prop_assert_eq!(merge(&contact, &named(&second), &[]), to_proto(&contact));
+            prop_assert_eq!(merge(&contact, &named(&second), &[]), to_proto(contact.clone()));
         }
     }
 }

@@ -73,8 +73,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
     let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
     let mut contacts = Vec::with_capacity(rows.len());
     for row in &rows {
-        let contact = sql::read(row)?;
-        let mut shown = convert::to_proto(&contact);
+        let mut shown = convert::to_proto(sql::read(row)?);
         convert::hide(&mut shown, rules);
         contacts.push(shown);
     }

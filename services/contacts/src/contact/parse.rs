@@ -1,34 +1,21 @@
 //! What is sent of a contact, read into the model: every violation at once.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{Datelike, NaiveDate};
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::Fault;
 use rapport_proto::google_type::Date;
-use rlibphonenumber::Region;
 
 use super::{AccountRole, BirthDate, Details, Person};
+use crate::convert::{self, Known};
 use crate::owner::Owner;
 use crate::violations::Violations;
-use crate::{convert, external_id, limits, tag};
-
-/// What parsing needs to know besides what was sent.
-#[derive(Debug)]
-pub struct Known<'a> {
-    /// What is stored, if the contact exists.
-    pub details: Option<&'a Details>,
-    /// Who owns it if the request does not say.
-    pub owner: Owner,
-    /// Where telephone numbers without country code are read.
-    pub region: Option<Region>,
-    /// The present time.
-    pub now: DateTime<Utc>,
-}
+use crate::{external_id, limits, tag};
 
 /// The details in `sent`. Whether its accounts exist is not known yet.
 ///
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID) with every field at fault.
-pub fn parse(sent: pb::Contact, known: &Known<'_>) -> Result<Details, Fault> {
+pub fn parse(sent: pb::Contact, known: &Known<'_, Details>) -> Result<Details, Fault> {
     let mut found = Violations::default();
     let details = Details {
         person: person(&mut found, sent.person.unwrap_or_default(), known),
@@ -40,7 +27,7 @@ pub fn parse(sent: pb::Contact, known: &Known<'_>) -> Result<Details, Fault> {
     found.finish().map(|()| details)
 }
 
-fn person(found: &mut Violations, sent: pb::Person, known: &Known<'_>) -> Person {
+fn person(found: &mut Violations, sent: pb::Person, known: &Known<'_, Details>) -> Person {
     let points = known.details.map_or(&[][..], |details| &details.person.contact_points);
     let person = Person {
         given_name: found.text("contact.person.given_name", sent.given_name, limits::NAME),
@@ -130,12 +117,13 @@ impl AccountRole {
 #[cfg(test)]
 pub(crate) mod tests {
     use rapport_kit::{clock, name};
+    use rlibphonenumber::Region;
     use uuid::Uuid;
 
     use super::*;
     use crate::owner::Kind;
 
-    pub(crate) fn known(details: Option<&Details>) -> Known<'_> {
+    pub(crate) fn known(details: Option<&Details>) -> Known<'_, Details> {
         Known { details, owner: Owner { kind: Kind::User, id: Uuid::nil() }, region: Some(Region::FR), now: clock::now() }
     }
 

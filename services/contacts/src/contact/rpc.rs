@@ -39,7 +39,7 @@ impl ContactService for Contacts {
         let id = name::parse(COLLECTION, &request.name, "name")?;
         let time = parts::as_of(request.as_of, ctx.now())?;
         let contact = self.visible(&ctx, id).await?;
-        let Some(time) = time else { return Ok(shown(&ctx, convert::to_proto(&contact))) };
+        let Some(time) = time else { return Ok(shown(&ctx, convert::to_proto(contact))) };
         let (_, then) = journal::as_of(&self.db, &ctx, id, time).await?.ok_or_else(|| Fault::not_found(&request.name))?;
         Ok(shown(&ctx, then))
     }
@@ -53,7 +53,7 @@ impl ContactService for Contacts {
         let mut answer = pb::BatchGetContactsResponse::default();
         for id in ids {
             match found.remove(&id) {
-                Some(contact) => answer.contacts.push(shown(&ctx, convert::to_proto(&contact)).into_inner()),
+                Some(contact) => answer.contacts.push(shown(&ctx, convert::to_proto(contact)).into_inner()),
                 None => answer.missing_names.push(name::format(COLLECTION, id)),
             }
         }
@@ -73,7 +73,7 @@ impl ContactService for Contacts {
         ctx.fields(RESOURCE).require_readable("external_ids")?;
         let contact = sql::lookup(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &pair).await?;
         let contact = contact.ok_or_else(|| Fault::not_found(format!("contact that {} calls {}", pair.system, pair.id)))?;
-        Ok(shown(&ctx, convert::to_proto(&contact)))
+        Ok(shown(&ctx, convert::to_proto(contact)))
     }
 
     async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::Contact>, Status> {
@@ -132,7 +132,7 @@ impl Contacts {
         let (contact, fact) = Contact::create(clock::new_id(), details, ctx.now());
         let entry = events::contact(ctx, &contact, fact)?;
         sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await?;
-        Ok(Done::Written(convert::to_proto(&contact)))
+        Ok(Done::Written(convert::to_proto(contact)))
     }
 
     /// One change of one contact: read, decide, write; again if others changed it meanwhile.
@@ -146,7 +146,7 @@ impl Contacts {
             let Some(fact) = self.decide(ctx, &mut contact, change).await? else { return Ok(unchanged(&contact)) };
             let entry = events::contact(ctx, &contact, fact)?;
             if sql::update(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await? {
-                return Ok(Done::Written(convert::to_proto(&contact)));
+                return Ok(Done::Written(convert::to_proto(contact)));
             }
             if !etag.is_empty() {
                 return Err(Fault::etag_mismatch(contact.name()));
@@ -201,7 +201,7 @@ impl Contacts {
         let contact = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
         // A deletion left no snapshot, but a deleted record stays as it was left.
         if contact.version() == version {
-            return Ok(shown(ctx, convert::to_proto(&contact)));
+            return Ok(shown(ctx, convert::to_proto(contact)));
         }
         let snapshot: pb::Contact = journal::at_version(&self.db, ctx, id, version).await?;
         Ok(shown(ctx, pb::Contact { etag: command::etag(version), ..snapshot }))
@@ -221,7 +221,7 @@ pub(super) async fn require_no_live(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Re
 
 /// What there was to do is so already.
 fn unchanged(contact: &Contact) -> Done<pb::Contact> {
-    Done::Unchanged(convert::to_proto(contact), Record { collection: COLLECTION, id: contact.id(), version: contact.version() })
+    Done::Unchanged(convert::to_proto(contact.clone()), Record { collection: COLLECTION, id: contact.id(), version: contact.version() })
 }
 
 fn shown(ctx: &Ctx, mut contact: pb::Contact) -> Response<pb::Contact> {

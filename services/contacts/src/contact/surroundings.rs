@@ -8,8 +8,9 @@ use rapport_kit::{Ctx, Db, Fault, name};
 use rlibphonenumber::Region;
 use uuid::Uuid;
 
-use super::parse::{self, Known};
+use super::parse;
 use super::{Details, RESOURCE, convert};
+use crate::convert::Known;
 use crate::owner::{Owner, Owners};
 use crate::violations::Violations;
 use crate::{account, region, update};

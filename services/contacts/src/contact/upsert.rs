@@ -162,9 +162,9 @@ fn kept(plans: &[Plan]) -> Vec<Record> {
 
 fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertContactsResponse {
     let results = plans.into_iter().enumerate().map(|(index, plan)| match plan {
-        Plan::Write(contact, Fact::Created) => result(ctx, index, Outcome::Created, convert::to_proto(&contact)),
-        Plan::Write(contact, _) => result(ctx, index, Outcome::Updated, convert::to_proto(&contact)),
-        Plan::Keep(contact) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&contact)),
+        Plan::Write(contact, Fact::Created) => result(ctx, index, Outcome::Created, convert::to_proto(*contact)),
+        Plan::Write(contact, _) => result(ctx, index, Outcome::Updated, convert::to_proto(*contact)),
+        Plan::Keep(contact) => result(ctx, index, Outcome::Unchanged, convert::to_proto(*contact)),
         Plan::Refuse(fault) => failed(index, fault),
     });
     pb::BatchUpsertContactsResponse { results: results.collect() }
@@ -187,7 +187,7 @@ async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, earlier: &Earlier) -> Re
         };
         match (told.remove(&contact.id()), fact) {
             (Some((outcome, snapshot)), _) => result(ctx, index, outcome, snapshot),
-            (None, None) => result(ctx, index, Outcome::Unchanged, convert::to_proto(&contact)),
+            (None, None) => result(ctx, index, Outcome::Unchanged, convert::to_proto(*contact)),
             (None, Some(_)) => failed(index, Fault::contended()),
         }
     });

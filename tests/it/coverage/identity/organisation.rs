@@ -4,7 +4,7 @@ use rapport_identity_api::v1 as pb;
 use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel};
 
 use super::{Made, key, mask, removing};
-use crate::bureau::Stored;
+use crate::bureau::{Stored, legal_entity};
 use crate::coverage::scene::Valid;
 
 impl Made<'_> {
@@ -114,28 +114,16 @@ impl Made<'_> {
     }
 
     pub(super) async fn entity(self) -> Stored {
-        let entity = pb::LegalEntity {
-            display_name: self.fresh("Entity"),
-            country: "FR".to_owned(),
-            currency: "EUR".to_owned(),
-            default_language: "fr-FR".to_owned(),
-            time_zone: "Europe/Paris".to_owned(),
-            ..pb::LegalEntity::default()
-        };
+        let entity = legal_entity(&self.fresh("Entity"));
         self.ask("LegalEntityService/CreateLegalEntity", &pb::CreateLegalEntityRequest { legal_entity: Some(entity) }).await
     }
 
     pub(super) fn create_entity(self) -> Valid {
         let entity = pb::LegalEntity {
-            display_name: self.fresh("Entity"),
-            country: "TR".to_owned(),
-            currency: "TRY".to_owned(),
             fiscal_year_start_month: 4,
-            default_language: "tr".to_owned(),
-            time_zone: "Europe/Istanbul".to_owned(),
             tax_ids: vec![pb::TaxId { kind: "VAT".to_owned(), value: "123".to_owned() }],
             number_series: vec![pb::NumberSeries { collection: "quotes".to_owned(), prefix: "Q-".to_owned(), ..pb::NumberSeries::default() }],
-            ..pb::LegalEntity::default()
+            ..legal_entity(&self.fresh("Entity"))
         };
         Valid::change(&pb::CreateLegalEntityRequest { legal_entity: Some(entity) }, 1)
     }

@@ -9,7 +9,7 @@ use super::super::world::told_level;
 use super::compare::{Eye, mask, users};
 use super::rules::rule;
 use super::world::{World, id_of, key};
-use crate::bureau::Stored;
+use crate::bureau::{Stored, legal_entity};
 
 impl Eye<'_> {
     /// Sessions of everybody, and the end of some.
@@ -248,15 +248,7 @@ impl Eye<'_> {
         self.delete(world, "ServiceAccountService/DeleteServiceAccount", &request, id).await;
         world.tenant.forget(id);
 
-        let entity = pb::LegalEntity {
-            display_name: "Tried".to_owned(),
-            country: "TR".to_owned(),
-            currency: "TRY".to_owned(),
-            default_language: "tr".to_owned(),
-            time_zone: "Europe/Istanbul".to_owned(),
-            ..pb::LegalEntity::default()
-        };
-        let request = pb::CreateLegalEntityRequest { legal_entity: Some(entity) };
+        let request = pb::CreateLegalEntityRequest { legal_entity: Some(legal_entity("Tried")) };
         if let Some(answer) = self.check(world, "LegalEntityService/CreateLegalEntity", &request, Some(self.caller.id)).await {
             world.tenant.entities.insert(Stored::decode(answer.as_slice()).expect("an entity").name);
         }

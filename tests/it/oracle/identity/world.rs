@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::model::{Level, Organisation, Record, Role, User};
 use super::super::world::{Dice, told_level};
 use super::rules::PERMISSIONS;
-use crate::bureau::{Bureau, Stored, policy};
+use crate::bureau::{Bureau, Stored, legal_entity, policy};
 use crate::coverage::wire::Caller;
 
 const UNITS: usize = 6;
@@ -112,15 +112,7 @@ impl Tenant {
     }
 
     async fn make_entity(&mut self, bureau: &Bureau) {
-        let entity = pb::LegalEntity {
-            display_name: "Entity".to_owned(),
-            country: "FR".to_owned(),
-            currency: "EUR".to_owned(),
-            default_language: "fr".to_owned(),
-            time_zone: "Europe/Paris".to_owned(),
-            ..pb::LegalEntity::default()
-        };
-        let request = pb::CreateLegalEntityRequest { legal_entity: Some(entity) };
+        let request = pb::CreateLegalEntityRequest { legal_entity: Some(legal_entity("Entity")) };
         let made: Stored = bureau.ask(&self.chief(), "LegalEntityService/CreateLegalEntity", &request).await;
         self.entities.insert(made.name);
     }

@@ -14,6 +14,7 @@ use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel};
 use tonic::Code;
 
 use super::Organisation;
+use crate::bureau::legal_entity;
 use crate::office::{Office, PASSWORD, policy, with};
 
 pub(super) async fn run(office: &Office) -> Organisation {
@@ -45,14 +46,9 @@ async fn legal_entities(office: &Office, admin: &str) -> (String, String) {
         ("Plain", Vec::new()),
     ] {
         let entity = pb::LegalEntity {
-            display_name: display_name.to_owned(),
-            country: "TR".to_owned(),
-            currency: "TRY".to_owned(),
-            default_language: "tr".to_owned(),
-            time_zone: "Europe/Istanbul".to_owned(),
             tax_ids: vec![pb::TaxId { kind: "vat".to_owned(), value: "TR 12".to_owned() }],
             number_series: series,
-            ..pb::LegalEntity::default()
+            ..legal_entity(display_name)
         };
         let request = pb::CreateLegalEntityRequest { legal_entity: Some(entity) };
         names.push(entities.create_legal_entity(with(admin, request)).await.expect("a legal entity").into_inner().name);
