@@ -10,6 +10,7 @@ mod sealer;
 mod token;
 
 use chrono::{DateTime, Utc};
+use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::ctx::Ctx;
@@ -33,6 +34,13 @@ pub fn size(page_size: i32) -> Result<i64, Fault> {
         0 => Ok(i64::from(DEFAULT_SIZE)),
         _ => Ok(i64::from(page_size.min(MAX_SIZE))),
     }
+}
+
+/// Appends the limit of a page of `size` rows: one more, which says whether there is a next page. It stands in the
+/// text, not among the values: of a limit that it does not know the database thinks the worst, so that it would plan
+/// the statement anew for each page.
+pub fn push_limit(query: &mut QueryBuilder<Postgres>, size: i64) {
+    query.push(format_args!(" limit {}", size + 1));
 }
 
 /// The last row of a page, as far as the order of the list is concerned.

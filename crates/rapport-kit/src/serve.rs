@@ -5,6 +5,7 @@
 //! first, then new connections are refused, running calls end within the drain time, and what is idle (raw TCP
 //! connections, watches of health) holds nothing up.
 
+mod answering;
 mod attached;
 mod front;
 
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 
+use answering::Answering;
 pub(crate) use front::{Front, Slots, asked_time};
 
 /// Largest request and answer.
@@ -131,7 +133,7 @@ impl Server {
             .initial_connection_window_size(4 * 1024 * 1024)
             .keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(Duration::from_secs(10));
-        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        let serving = builder.serve_connection(TokioIo::new(Answering::new(stream)), service);
         tokio::pin!(serving);
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,

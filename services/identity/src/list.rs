@@ -55,7 +55,7 @@ where
     filter::push(&mut sql, listing.fields, None, asked.filter, rules)?;
     order.push_after(&mut sql, cursor.as_ref(), listing.id)?;
     order.push_order_by(&mut sql, listing.id);
-    sql.push(" limit ").push_bind(size + 1);
+    page::push_limit(&mut sql, size);
     let mut conn = db.for_tenant(ctx).await?;
     let mut rows = sql.build().fetch_all(&mut conn).await?;
     let next = page::end(ctx, &query, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;

@@ -116,8 +116,7 @@ impl DeadLetters {
         filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
         order.push_after(&mut query, after.as_ref(), "d.id")?;
         order.push_order_by(&mut query, "d.id");
-        // One more than asked for says whether there is a next page.
-        query.push(" limit ").push_bind(size + 1);
+        page::push_limit(&mut query, size);
         let mut rows = query.build().fetch_all(&mut self.db.for_tenant(ctx).await?).await?;
         let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
         let letters = rows.iter().map(Row::from_row).collect::<Result<Vec<Row>, sqlx::Error>>()?;

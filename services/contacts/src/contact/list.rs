@@ -66,8 +66,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
     filter::push(&mut query, FIELDS, Some(SEARCH), &request.filter, rules)?;
     order.push_after(&mut query, after.as_ref(), "c.id")?;
     order.push_order_by(&mut query, "c.id");
-    // One more than asked for says whether there is a next page.
-    query.push(" limit ").push_bind(size + 1);
+    page::push_limit(&mut query, size);
     let mut rows = query.build().fetch_all(&mut db.for_tenant(ctx).await?).await?;
 
     let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;

@@ -1,0 +1,45 @@
+//! The socket of a connection, as answers are written to it.
+//!
+//! Guarantees: a small answer and its end leave in one piece. Over a socket that takes several pieces at once the
+//! HTTP/2 library sends whatever is longer than 256 bytes by itself and the end of the answer after it: two writes
+//! and two arrivals for each call. Over one that does not, it puts up to a kilobyte together with what follows; the
+//! buffer here then makes one write of each larger frame too.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A frame of the usual 16 KiB, its head, and the head of the answer before it.
+const FRAME: usize = 18 * 1024;
+
+pub(super) struct Answering(BufWriter<TcpStream>);
+
+impl Answering {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self(BufWriter::with_capacity(FRAME, stream))
+    }
+}
+
+impl AsyncRead for Answering {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_read(context, buffer)
+    }
+}
+
+// That it takes no several pieces at once is the trait's own answer and what this is for.
+impl AsyncWrite for Answering {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
