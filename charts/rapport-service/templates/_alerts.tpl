@@ -6,7 +6,7 @@ Each alert has its chapter in deploy/README.md and its test in deploy/alerts-tes
 Tests name every metric here after a running service's; SELECTOR stands for the labels that find it in the store.
 */}}
 {{- define "rapport-service.alerts" -}}
-{{- $runbook := dig "runbook" "https://example.invalid/rapport/deploy/README.md" .Values.monitoring.rules }}
+{{- $runbook := .Values.monitoring.rules.runbook }}
 {{- $objective := dig "objective" 99.9 .Values.monitoring.rules | float64 }}
 {{- $budget := divf (subf 100 $objective) 100 | printf "%.6g" }}
 {{- $selector := include "rapport-service.metrics.selector" . }}
@@ -75,7 +75,7 @@ that one of three calls in the night wakes nobody. */}}
 - alert: RapportAbsent
   severity: page
   for: 5m
-  expr: absent(rapport_build_info{SELECTOR})
+  expr: sum(absent(rapport_build_info{SELECTOR}))
   summary: no pod of the service is there to be asked
   todo: Look why no pod runs or is scraped. kubectl get pods, and kubectl describe of the newest.
 - alert: RapportRestarts
