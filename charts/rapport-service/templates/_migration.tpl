@@ -22,7 +22,7 @@ spec:
       restartPolicy: Never
       containers:
         - name: migrate
-          args: [migrate]
+          args: [migrate, --wait, "60"]
           {{- include "rapport-service.container" (list . .Values.resources) | nindent 10 }}
           volumeMounts:
             - name: secrets
@@ -58,6 +58,6 @@ spec:
       restartPolicy: Never
       containers:
         - name: check
-          args: [check, --address, "http://{{ $name }}:8080"]
+          args: [check, --address, "http://{{ $name }}:8080", --wait, "30"]
           {{- include "rapport-service.container" (list . .Values.resources) | nindent 10 }}
 {{- end }}
