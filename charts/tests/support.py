@@ -28,9 +28,9 @@ def cases():
         yield chart, "everything", CHARTS / "tests" / "everything" / f"{chart}.yaml"
 
 
-def run(chart, *options, values=None, helm=HELMS[0], api=()):
+def run(chart, *options, values=None, helm=HELMS[0]):
     """What `helm template` prints, and whether it succeeded."""
-    command = [helm, "template", chart, str(CHARTS / chart), "--namespace", NAMESPACE, *options]
+    command = [helm, "template", chart, str(CHARTS / chart), "--namespace", NAMESPACE, "--kube-version", "1.30.0", *options]
     if values is not None:
         command += ["--values", "-"]
     done = subprocess.run(command, input=json.dumps(values) if values is not None else None, capture_output=True, text=True, check=False)
