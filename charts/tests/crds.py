@@ -11,8 +11,26 @@ from pathlib import Path
 
 import yaml
 
-KEPT = {"type", "properties", "items", "required", "enum", "pattern", "additionalProperties", "minimum", "maximum", "minItems", "maxItems",
-        "minLength", "maxLength", "anyOf", "oneOf", "allOf", "not", "format"}
+KEPT = {
+    "type",
+    "properties",
+    "items",
+    "required",
+    "enum",
+    "pattern",
+    "additionalProperties",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "not",
+    "format",
+}
 
 
 def strict(schema, names=False):

@@ -33,7 +33,9 @@ def run(chart, *options, values=None, helm=HELMS[0]):
     command = [helm, "template", chart, str(CHARTS / chart), "--namespace", NAMESPACE, "--kube-version", "1.30.0", *options]
     if values is not None:
         command += ["--values", "-"]
-    done = subprocess.run(command, input=json.dumps(values) if values is not None else None, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, input=json.dumps(values) if values is not None else None, capture_output=True, text=True, check=False
+    )
     return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
 
 

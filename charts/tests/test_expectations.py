@@ -21,7 +21,10 @@ def count(expectation):
     return sum(len(paths) if isinstance(paths, dict) else 1 for paths in expectation["expect"].values())
 
 
-@pytest.mark.parametrize(("chart", "expectation"), [pytest.param(chart, each, id=f"{chart}: {each['it']}") for chart in NAMES for each in expectations(chart)])
+@pytest.mark.parametrize(
+    ("chart", "expectation"),
+    [pytest.param(chart, each, id=f"{chart}: {each['it']}") for chart in NAMES for each in expectations(chart)],
+)
 def test_it(chart, expectation):
     values = expectation.get("values", {})
     if "refused" in expectation:

@@ -8,7 +8,11 @@ import pytest
 import yaml
 from support import CHARTS, NAMESPACE, SERVICES, objects, pods
 
-CALLS = yaml.safe_load(re.search(r'define "rapport-service.calls" -}}\n(.*?){{-', (CHARTS / "rapport-service/templates/_calls.tpl").read_text(), re.S)[1])
+CALLS = yaml.safe_load(
+    re.search(r'define "rapport-service.calls" -}}\n(.*?){{-', (CHARTS / "rapport-service/templates/_calls.tpl").read_text(), re.S)[
+        1
+    ]
+)
 PORTS = (53, 443, 4317, 5432, 5672, 8080, 9090, 15672)
 
 
@@ -26,7 +30,11 @@ STRANGERS = [
     Peer("collector", "observability", {}),
     Peer("gateway", "gateway", {}),
     Peer("stranger", NAMESPACE, {"app": "stranger"}),
-    Peer("namesake", "elsewhere", {"app.kubernetes.io/name": "identity", "app.kubernetes.io/component": "server", "app.kubernetes.io/part-of": "rapport"}),
+    Peer(
+        "namesake",
+        "elsewhere",
+        {"app.kubernetes.io/name": "identity", "app.kubernetes.io/component": "server", "app.kubernetes.io/part-of": "rapport"},
+    ),
     Peer("outside", "", {}, "203.0.113.7"),
 ]
 
@@ -39,7 +47,9 @@ def peer_of(labels):
 def selected(selector, labels):
     def holds(condition):
         value, values = labels.get(condition["key"]), condition.get("values", [])
-        return {"In": value in values, "NotIn": value not in values, "Exists": value is not None, "DoesNotExist": value is None}[condition["operator"]]
+        return {"In": value in values, "NotIn": value not in values, "Exists": value is not None, "DoesNotExist": value is None}[
+            condition["operator"]
+        ]
 
     return selector.get("matchLabels", {}).items() <= labels.items() and all(map(holds, selector.get("matchExpressions", [])))
 
@@ -48,7 +58,8 @@ def meets(rule, peer):
     if "ipBlock" in rule:
         address = ipaddress.ip_address(peer.address)
         return address in ipaddress.ip_network(rule["ipBlock"]["cidr"]) and not any(
-            address in ipaddress.ip_network(block) for block in rule["ipBlock"].get("except", []))
+            address in ipaddress.ip_network(block) for block in rule["ipBlock"].get("except", [])
+        )
     if "namespaceSelector" in rule:
         if not peer.namespace or not selected(rule["namespaceSelector"], {"kubernetes.io/metadata.name": peer.namespace}):
             return False
@@ -61,12 +72,18 @@ def lets(policies, direction, one, other, port):
     """Whether the policies of `one` let it talk with `other` in this direction; without any they do."""
     if one.namespace != NAMESPACE:
         return True
-    own = [policy["spec"] for policy in policies if direction in policy["spec"]["policyTypes"] and selected(policy["spec"]["podSelector"], one.labels)]
+    own = [
+        policy["spec"]
+        for policy in policies
+        if direction in policy["spec"]["policyTypes"] and selected(policy["spec"]["podSelector"], one.labels)
+    ]
     key, side = ("ingress", "from") if direction == "Ingress" else ("egress", "to")
     return not own or any(
         (not rule.get(side) or any(meets(peer, other) for peer in rule[side]))
         and (not rule.get("ports") or any(port == allowed["port"] for allowed in rule["ports"]))
-        for spec in own for rule in spec.get(key) or [])
+        for spec in own
+        for rule in spec.get(key) or []
+    )
 
 
 def matrix(rendered):
@@ -75,9 +92,13 @@ def matrix(rendered):
     ours = {peer.name for peer in peers if peer not in STRANGERS}
     return {
         (one.name, other.name, port)
-        for one in peers for other in peers for port in PORTS
-        if one is not other and {one.name, other.name} & ours
-        and lets(policies, "Egress", one, other, port) and lets(policies, "Ingress", other, one, port)
+        for one in peers
+        for other in peers
+        for port in PORTS
+        if one is not other
+        and {one.name, other.name} & ours
+        and lets(policies, "Egress", one, other, port)
+        and lets(policies, "Ingress", other, one, port)
     }
 
 
@@ -130,6 +151,8 @@ def test_what_values_let_in_and_out_is_all_that_comes_besides(service):
 def test_the_matrix_sees_a_hole():
     """A policy that lets one more in must show, or the tests above say nothing."""
     rendered = objects("contacts")
-    hole = next(document for document in rendered if document["kind"] == "NetworkPolicy" and document["metadata"]["name"] == "contacts")
+    hole = next(
+        document for document in rendered if document["kind"] == "NetworkPolicy" and document["metadata"]["name"] == "contacts"
+    )
     hole["spec"]["ingress"].append({"from": [{"podSelector": {}}]})
     assert ("stranger", "contacts", 9090) in matrix(rendered)

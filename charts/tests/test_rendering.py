@@ -13,7 +13,10 @@ from support import CHARTS, HELMS, NAMES, NAMESPACE, at, cases, objects, pods, r
 CASES = pytest.mark.parametrize(("chart", "case", "file"), [pytest.param(*case, id="-".join(case[:2])) for case in cases()])
 EVERYTHING = CHARTS / "tests" / "everything" / "contacts.yaml"
 KUBERNETES = [f"1.{minor}" for minor in range(30, 38)]
-CUSTOM = {kind: jsonschema.Draft202012Validator(schema) for kind, schema in json.loads((CHARTS / "tests" / "crds.json").read_text()).items()}
+CUSTOM = {
+    kind: jsonschema.Draft202012Validator(schema)
+    for kind, schema in json.loads((CHARTS / "tests" / "crds.json").read_text()).items()
+}
 
 # It reads megabytes of definitions again for every object.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
@@ -83,7 +86,16 @@ def test_pods_are_restricted(chart, case, file):
         assert security["runAsNonRoot"] is True and security["runAsUser"] > 10000, name
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
         for volume in spec.get("volumes", []):
-            assert set(volume) - {"name"} <= {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}, name
+            assert set(volume) - {"name"} <= {
+                "configMap",
+                "csi",
+                "downwardAPI",
+                "emptyDir",
+                "ephemeral",
+                "persistentVolumeClaim",
+                "projected",
+                "secret",
+            }, name
         for container in spec["containers"] + spec.get("initContainers", []):
             own = container["securityContext"]
             assert own["allowPrivilegeEscalation"] is False and own["readOnlyRootFilesystem"] is True, name
@@ -103,7 +115,10 @@ def test_what_serves_is_probed(chart, case, file):
         for container in spec["containers"]:
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys(), name
             # Liveness is always the more patient one.
-            patience = [container[probe].get("periodSeconds", 10) * container[probe].get("failureThreshold", 3) for probe in ("readinessProbe", "livenessProbe")]
+            patience = [
+                container[probe].get("periodSeconds", 10) * container[probe].get("failureThreshold", 3)
+                for probe in ("readinessProbe", "livenessProbe")
+            ]
             assert patience[0] < patience[1], name
 
 
@@ -140,8 +155,11 @@ def test_selectors_find_the_pods_that_they_are_meant_for(chart, case, file):
 def test_a_drain_is_never_blocked_and_never_takes_two(chart, case, file):
     rendered = objects(chart, file)
     budgets = {document["metadata"]["name"]: document for document in rendered if document["kind"] == "PodDisruptionBudget"}
-    scaled = {document["metadata"]["name"]: document["spec"].get("minReplicas", document["spec"].get("minReplicaCount"))
-              for document in rendered if document["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")}
+    scaled = {
+        document["metadata"]["name"]: document["spec"].get("minReplicas", document["spec"].get("minReplicaCount"))
+        for document in rendered
+        if document["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")
+    }
     for document in rendered:
         if document["kind"] != "Deployment":
             continue
@@ -154,7 +172,10 @@ def test_a_drain_is_never_blocked_and_never_takes_two(chart, case, file):
         assert document["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
         if case == "ha":
             assert least >= 2, name
-            assert [at(each, "whenUnsatisfiable") for each in at(document, "spec.template.spec.topologySpreadConstraints")] == ["DoNotSchedule", "ScheduleAnyway"]
+            assert [at(each, "whenUnsatisfiable") for each in at(document, "spec.template.spec.topologySpreadConstraints")] == [
+                "DoNotSchedule",
+                "ScheduleAnyway",
+            ]
 
 
 @pytest.mark.parametrize("chart", NAMES)
@@ -170,7 +191,14 @@ def test_a_new_version_changes_nothing_that_cannot_be_changed(chart):
     service = {"image": {"tag": "2.0.0"}, "migrations": {"suffix": "2-0-0"}, "config": {"calls": 7}}
     values = service if chart != "rapport" else {"identity": service, "contacts": service}
     before, after = objects(chart), objects(chart, values=values)
-    jobs = [{document["metadata"]["name"] for document in rendered if document["kind"] == "Job" and "migrate" in document["metadata"]["name"]} for rendered in (before, after)]
+    jobs = [
+        {
+            document["metadata"]["name"]
+            for document in rendered
+            if document["kind"] == "Job" and "migrate" in document["metadata"]["name"]
+        }
+        for rendered in (before, after)
+    ]
     assert jobs[0] and jobs[1] and not jobs[0] & jobs[1]
     old = {document["metadata"]["name"]: document for document in before if document["kind"] == "Deployment"}
     for document in after:

@@ -49,5 +49,5 @@ def test_so_can_those_of_the_service_alone(service):
 def test_all_charts_have_the_version_of_the_code():
     version = re.search(r'\[workspace.package\]\nversion = "(.*?)"', (ROOT / "Cargo.toml").read_text())[1]
     for chart in CHARTS.glob("*/Chart.yaml"):
-        found = re.findall(r'^(?:version|appVersion|    version): (.*)$', chart.read_text(), re.M)
+        found = re.findall(r"^(?:version|appVersion|    version): (.*)$", chart.read_text(), re.M)
         assert set(found) == {version}, chart

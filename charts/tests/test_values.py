@@ -87,7 +87,13 @@ def test_the_schema_refuses_every_mutation_there_is(chart):
     validator = jsonschema.Draft7Validator(schema(chart))
 
     def merged(base, over):
-        return {**base, **{key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value for key, value in over.items()}}
+        return {
+            **base,
+            **{
+                key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+                for key, value in over.items()
+            },
+        }
 
     assert validator.is_valid(defaults(chart))
     assert not [name for name, values in mutations(chart) if validator.is_valid(merged(defaults(chart), values))]

@@ -63,8 +63,12 @@ def json_schema(schema, chart: Path):
     names = [dependency["name"] for dependency in yaml.safe_load((chart / "Chart.yaml").read_text())["dependencies"]]
     if LIBRARY in names:
         # Helm hands every dependency the global values.
-        closed["properties"][LIBRARY] = {"type": "object", "additionalProperties": False, "description": "Made by Helm; nothing can be set.",
-                                         "properties": {"global": {"type": "object", "description": "As `global`."}}}
+        closed["properties"][LIBRARY] = {
+            "type": "object",
+            "additionalProperties": False,
+            "description": "Made by Helm; nothing can be set.",
+            "properties": {"global": {"type": "object", "description": "As `global`."}},
+        }
     closed = {"$schema": "http://json-schema.org/draft-07/schema#", "title": f"Values of the chart {chart.name}", **closed}
     return json.dumps(closed, indent=1, sort_keys=True) + "\n"
 
@@ -86,7 +90,8 @@ def values_yaml(schema, chart: Path):
                 lines.append(f"{indent}{key}:")
                 lines.extend(f"{indent}  {line}" for line in yaml.safe_dump(value, sort_keys=False, width=116).splitlines())
             else:
-                lines.append(f"{indent}{key}: {json.dumps(value) if not isinstance(value, str) or not re.fullmatch('[A-Za-z][A-Za-z0-9._-]*', value) else value}")
+                plain = isinstance(value, str) and re.fullmatch("[A-Za-z][A-Za-z0-9._-]*", value)
+                lines.append(f"{indent}{key}: {value if plain else json.dumps(value)}")
 
     write(schema, 0)
     return "\n".join(lines) + "\n"
@@ -110,7 +115,9 @@ def table(schema):
 
 def readme(schema, chart: Path):
     text = (chart / "README.md").read_text()
-    return re.sub("(<!-- values -->\n).*?(<!-- /values -->)", lambda match: match[1] + table(schema) + "\n" + match[2], text, flags=re.S)
+    return re.sub(
+        "(<!-- values -->\n).*?(<!-- /values -->)", lambda match: match[1] + table(schema) + "\n" + match[2], text, flags=re.S
+    )
 
 
 def main(arguments):
@@ -118,7 +125,11 @@ def main(arguments):
     charts = Path(arguments[-1])
     for chart in sorted(path.parent for path in charts.glob("*/schema.yaml") if path.parent.name != LIBRARY):
         schema = read(chart)
-        made = {"values.yaml": values_yaml(schema, chart), "values.schema.json": json_schema(copy.deepcopy(schema), chart), "README.md": readme(schema, chart)}
+        made = {
+            "values.yaml": values_yaml(schema, chart),
+            "values.schema.json": json_schema(copy.deepcopy(schema), chart),
+            "README.md": readme(schema, chart),
+        }
         for name, text in made.items():
             file = chart / name
             if file.exists() and file.read_text() == text:

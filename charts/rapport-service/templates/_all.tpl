@@ -1,7 +1,10 @@
 {{/* Everything that a service is: the one include of its chart. */}}
 {{- define "rapport-service.all" -}}
 {{- include "rapport-service.refuse" . }}
-{{- range list "serviceaccount" "configmap" "services" "deployment" "migration" "disruption" "scaling" "network" "certificate" "exposure" "monitoring" "test" }}
+{{- $config := list "serviceaccount" "configmap" }}
+{{- $work := list "services" "deployment" "migration" "disruption" "scaling" }}
+{{- $around := list "network" "certificate" "exposure" "monitoring" "test" }}
+{{- range concat $config $work $around }}
 {{- with include (printf "rapport-service.%s" .) $ | trim }}
 ---
 {{ . }}

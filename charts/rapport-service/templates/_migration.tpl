@@ -5,10 +5,11 @@ and the pods wait for the schema that it makes. Old pods go on serving on the ne
 {{- define "rapport-service.migration" -}}
 {{- if .Values.migrations.enabled -}}
 {{- $name := include "rapport-service.fullname" . -}}
+{{- $job := printf "%s-migrate-%s" $name (.Values.migrations.suffix | default (toString .Release.Revision)) -}}
 apiVersion: batch/v1
 kind: Job
 metadata:
-  {{- include "rapport-service.metadata" (list . "migrate" (printf "%s-migrate-%s" $name (.Values.migrations.suffix | default (toString .Release.Revision)))) | nindent 2 }}
+  {{- include "rapport-service.metadata" (list . "migrate" $job) | nindent 2 }}
 spec:
   backoffLimit: 8
   activeDeadlineSeconds: {{ .Values.migrations.deadlineSeconds }}

@@ -61,7 +61,9 @@ labels:
 {{- $wanted := mul (add $most 1) (add .Values.config.database_connections 4) }}
 {{- $budget := div (mul .Values.database.maxConnections 80) 100 }}
 {{- if gt $wanted $budget }}
-{{- fail (printf "%s: %d pods (one more during an upgrade) would open %d database connections, and 80 %% of database.maxConnections are %d: lower autoscaling.max, replicas or config.database_connections, or raise max_connections of the server and database.maxConnections" .Chart.Name $most $wanted $budget) }}
+{{- $short := printf "%s: %d pods (one more during an upgrade) would open %d database connections" .Chart.Name $most $wanted }}
+{{- $remedy := "lower autoscaling.max, replicas or config.database_connections, or raise the server's max_connections" }}
+{{- fail (printf "%s, and 80 %% of database.maxConnections are %d: %s and database.maxConnections" $short $budget $remedy) }}
 {{- end }}
 {{- if and (dig "enabled" false (.Values.keda | default dict)) (not .Values.autoscaling.enabled) }}
 {{- fail (printf "%s: keda.enabled needs autoscaling.enabled, whose limits it takes" .Chart.Name) }}

@@ -6,9 +6,10 @@
   kubectl -n {{ $ns }} rollout status deployment/{{ $name }}
   helm -n {{ $ns }} test {{ .Release.Name }}        # a call from another pod
 
-It reads the Secrets {{ .Values.secrets.existingSecret | default (printf "%s-secrets" $name) }} (database_app, database_system, broker, credential, sealing) and, for migrations alone,
-{{ .Values.secrets.migratorSecret | default (printf "%s-migrator" $name) }} (database_migrator). Until they are there, pods wait in ContainerCreating; until the database has
-this version's schema, in Init.
+It reads the Secret {{ .Values.secrets.existingSecret | default (printf "%s-secrets" $name) }}
+(database_app, database_system, broker, credential, sealing) and, in the migration's Job alone, the Secret
+{{ .Values.secrets.migratorSecret | default (printf "%s-migrator" $name) }} (database_migrator).
+Until they are there, pods wait in ContainerCreating; until the database has this version's schema, in Init.
 {{- if .Values.migrations.enabled }}
   kubectl -n {{ $ns }} logs job/{{ $name }}-migrate-{{ .Values.migrations.suffix | default (toString .Release.Revision) }}
 {{- end }}
