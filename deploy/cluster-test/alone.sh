@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2034,SC2206 # the variables are those of scripts/cluster-test
 # Each service's own chart with nothing but its database and broker beside it.
 
 check_alone() {

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2034,SC2206 # the variables are those of scripts/cluster-test
 # How scripts/cluster-test runs a check and what it tells.
 
 failed=0 rows=()

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2034,SC2206 # the variables are those of scripts/cluster-test
 # The cluster of scripts/cluster-test, what is loaded into it, and how it is left.
 
 namespaces=() started=no values=() server_values=()
@@ -41,13 +41,17 @@ images_there() {
         [ -s "$CLUSTER_IMAGES/$server.tar" ] || { need_cluster_folder; "$CLUSTER_FOLDER/image/make" "$server" >&2; }
         tars+=("$CLUSTER_IMAGES/$server.tar")
     done
-    [ ${#tars[@]} -gt 0 ] || return 0
-    if own_cluster; then "$CLUSTER" load "${tars[@]}" 2>/dev/null
-    elif [[ $(kubectl config current-context) = kind-* ]]; then
-        need kind "it loads the images"
-        local context; context=$(kubectl config current-context)
-        for tar in "${tars[@]}"; do kind load image-archive --name "${context#kind-}" "$tar"; done
-    else fail "this is neither kind nor the cluster folder's: push the images to a registry and name it by RAPPORT_REGISTRY"; fi
+    [ ${#tars[@]} = 0 ] || bring "${tars[@]}"
+}
+
+# bring ARCHIVE...: onto every node.
+bring() {
+    local tar context
+    if own_cluster; then "$CLUSTER" load "$@" 2>/dev/null; return; fi
+    context=$(kubectl config current-context)
+    [[ $context = kind-* ]] || fail "this is neither kind nor the cluster folder's: push the images to a registry and name it by RAPPORT_REGISTRY"
+    need kind "it loads the images"
+    for tar; do kind load image-archive --name "${context#kind-}" "$tar"; done
 }
 
 charts_there() {

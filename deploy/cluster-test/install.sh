@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2034,SC2206 # the variables are those of scripts/cluster-test
 # All services with servers of their own, in a namespace that takes nothing but restricted pods.
 
 check_install() {
