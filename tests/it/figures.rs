@@ -17,7 +17,7 @@ use crate::office::process;
 /// Where metrics are named: alerts and dashboards, and the tests of the alerts.
 const SOURCES: [&str; 2] = ["charts/rapport-service/templates", "deploy/alerts-test"];
 /// How our own metrics begin.
-const PREFIXES: [&str; 3] = ["rapport_", "rpc_", "process_"];
+const PREFIXES: [&str; 3] = ["rapport_", "rpc_server_", "process_"];
 
 /// The metrics that a text names: words that begin as ours do, and whatever stands before a selector's brace.
 fn named(text: &str) -> BTreeSet<String> {

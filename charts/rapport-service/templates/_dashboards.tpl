@@ -1,6 +1,7 @@
 {{/*
 Dashboards for Grafana, made from the short descriptions below: rows of panels, each a title, a unit and queries with
-their legends, in which <label> is a label's value. SELECTOR stands for the labels that find the service; the namespace can be chosen on the dashboard.
+their legends, in which <label> is a label's value. SELECTOR stands for the labels that find the service; the namespace
+can be chosen on the dashboard.
 */}}
 {{- define "rapport-service.dashboards" -}}
 {{- $selector := printf "namespace=\"$namespace\",job=\"%s\"" .Chart.Name }}
@@ -21,12 +22,12 @@ overview.json: |
 sum by (job) (rate({{ include "rapport-service.metrics.errors" "" }}[$__rate_interval])) / sum by (job) (rate({{ include "rapport-service.metrics.calls" "" }}[$__rate_interval]))
 {{- end }}
 {{- define "rapport-service.dashboard.quantile" -}}
-histogram_quantile({{ index . 0 }}, sum by ({{ index . 1 }}, le) (rate({{ index . 2 }}_bucket{SELECTOR{{ index . 3 }}}[$__rate_interval])))
+histogram_quantile({{ index . 0 }}, sum by ({{ index . 1 }}, le) (rate({{ index . 2 }}{SELECTOR{{ index . 3 }}}[$__rate_interval])))
 {{- end }}
 
 {{- define "rapport-service.dashboard.service" -}}
 {{- $calls := include "rapport-service.metrics.calls" "" }}
-{{- $duration := list "rpc_method" "rpc_server_call_duration_seconds" ",rpc_method!=\"_OTHER\"" }}
+{{- $duration := list "rpc_method" "rpc_server_call_duration_seconds_bucket" ",rpc_method!=\"_OTHER\"" }}
 - title: Calls
   panels:
     - title: Calls by method
@@ -76,8 +77,8 @@ histogram_quantile({{ index . 0 }}, sum by ({{ index . 1 }}, le) (rate({{ index 
     - title: From the change to its effect here
       unit: s
       queries:
-        - {expr: '{{ include "rapport-service.dashboard.quantile" (list "0.99" "job" "rapport_inbox_delay_seconds" "") }}', legend: 99 of 100 below}
-        - {expr: '{{ include "rapport-service.dashboard.quantile" (list "0.5" "job" "rapport_inbox_delay_seconds" "") }}', legend: half below}
+        - {expr: '{{ include "rapport-service.dashboard.quantile" (list "0.99" "job" "rapport_inbox_delay_seconds_bucket" "") }}', legend: 99 of 100 below}
+        - {expr: '{{ include "rapport-service.dashboard.quantile" (list "0.5" "job" "rapport_inbox_delay_seconds_bucket" "") }}', legend: half below}
     - title: Events taken in
       unit: cps
       queries:
@@ -151,7 +152,7 @@ histogram_quantile({{ index . 0 }}, sum by ({{ index . 1 }}, le) (rate({{ index 
       queries: [{expr: '{{ include "rapport-service.dashboard.share" "" }}', legend: <job>}]
     - title: Duration, 99 of 100 calls below
       unit: s
-      queries: [{expr: '{{ include "rapport-service.dashboard.quantile" (list "0.99" "job" "rpc_server_call_duration_seconds" ",rpc_method!=\"_OTHER\"") }}', legend: <job>}]
+      queries: [{expr: '{{ include "rapport-service.dashboard.quantile" (list "0.99" "job" "rpc_server_call_duration_seconds_bucket" ",rpc_method!=\"_OTHER\"") }}', legend: <job>}]
 - title: Events
   panels:
     - title: Oldest event that waits
@@ -159,7 +160,7 @@ histogram_quantile({{ index . 0 }}, sum by ({{ index . 1 }}, le) (rate({{ index 
       queries: [{expr: 'max by (job) (rapport_outbox_oldest_milliseconds{SELECTOR})', legend: <job>}]
     - title: From the change to its effect
       unit: s
-      queries: [{expr: '{{ include "rapport-service.dashboard.quantile" (list "0.99" "job" "rapport_inbox_delay_seconds" "") }}', legend: <job>}]
+      queries: [{expr: '{{ include "rapport-service.dashboard.quantile" (list "0.99" "job" "rapport_inbox_delay_seconds_bucket" "") }}', legend: <job>}]
     - title: Dead letters
       unit: short
       queries: [{expr: 'max by (job) (rapport_inbox_dead_letters{SELECTOR})', legend: <job>}]
