@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 CHARTS = Path(__file__).parent.parent
-SERVICES = ["identity", "contacts"]
+SERVICES = sorted(path.parent.name for path in CHARTS.glob("*/Chart.yaml") if "- name: rapport-service" in path.read_text())
 NAMES = [*SERVICES, "rapport"]
 # Helm 4 and 3 where scripts/bootstrap brought both.
 HELMS = [helm for helm in ("helm4", "helm3") if shutil.which(helm)] or [os.environ.get("HELM", "helm")]

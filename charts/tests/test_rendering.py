@@ -8,7 +8,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from support import CHARTS, HELMS, NAMES, NAMESPACE, at, cases, objects, pods, run, text
+from support import CHARTS, HELMS, NAMES, NAMESPACE, SERVICES, at, cases, objects, pods, run, text
 
 CASES = pytest.mark.parametrize(("chart", "case", "file"), [pytest.param(*case, id="-".join(case[:2])) for case in cases()])
 EVERYTHING = CHARTS / "tests" / "everything" / "contacts.yaml"
@@ -189,7 +189,7 @@ def test_one_value_says_where_all_images_come_from(chart):
 def test_a_new_version_changes_nothing_that_cannot_be_changed(chart):
     """Selectors stay, pods roll, and the migration's Job is another one."""
     service = {"image": {"tag": "2.0.0"}, "migrations": {"suffix": "2-0-0"}, "config": {"calls": 7}}
-    values = service if chart != "rapport" else {"identity": service, "contacts": service}
+    values = service if chart != "rapport" else dict.fromkeys(SERVICES, service)
     before, after = objects(chart), objects(chart, values=values)
     jobs = [
         {
