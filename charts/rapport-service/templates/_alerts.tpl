@@ -7,8 +7,7 @@ Tests name every metric here after a running service's; SELECTOR stands for the 
 */}}
 {{- define "rapport-service.alerts" -}}
 {{- $runbook := .Values.monitoring.rules.runbook }}
-{{- $objective := dig "objective" 99.9 .Values.monitoring.rules | float64 }}
-{{- $budget := divf (subf 100 $objective) 100 | printf "%.6g" }}
+{{- $budget := divf (subf 100 .Values.monitoring.rules.objective) 100 | printf "%.6g" }}
 {{- $selector := include "rapport-service.metrics.selector" . }}
 {{- $errors := include "rapport-service.alerts.burns" $budget | fromYamlArray }}
 {{- $symptoms := include "rapport-service.alerts.symptoms" . | fromYamlArray }}
