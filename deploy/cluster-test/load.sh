@@ -49,7 +49,7 @@ metadata:
   name: load
   labels: {app.kubernetes.io/name: load}
 spec:
-  restartPolicy: Never
+  restartPolicy: OnFailure # its first call may come before the network policies know it
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: 90
@@ -65,12 +65,12 @@ spec:
     - name: credential
       secret: {secretName: identity-secrets, items: [{key: credential, path: credential}]}
 END
-    kubectl -n $load_space wait pod load --for jsonpath='{.status.phase}'=Running --timeout 60s >/dev/null
+    wait_until 90 "the load" load_ready
     kubectl -n $load_space logs --follow load >"$load_log" 2>&1 &
     load_follower=$!
-    wait_until 60 "the load" grep -q '"ready"' "$load_log"
     sleep 5
 }
+load_ready() { kubectl -n $load_space logs load 2>/dev/null | grep -q '"ready"'; }
 load_tag() { sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
 
 load_stop() {
@@ -101,4 +101,14 @@ under_load() {
     told ""
     events_left
     [ "$(figure sent)" -gt $((load_rate * 8)) ] && [ "$(figure failed)" = 0 ] && [ "$(figure unanswered)" = 0 ] && [ "$(figure lost)" = 0 ]
+}
+
+# All that should run is Ready, and what had to end has ended.
+settled() {
+    sleep 1
+    kubectl -n $load_space rollout status deployment/identity deployment/contacts --timeout 120s
+    wait_until 60 "pods that end" no_pod_ends
+}
+no_pod_ends() {
+    [ -z "$(kubectl -n $load_space get pods -l app.kubernetes.io/component=server -o jsonpath='{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{end}')" ]
 }

@@ -43,13 +43,3 @@ deleted() {
     done
     settled
 }
-
-# All that should run is Ready, and what had to end has ended.
-settled() {
-    sleep 1
-    kubectl -n $load_space rollout status deployment/identity deployment/contacts --timeout 120s
-    wait_until 60 "pods that end" no_pod_ends
-}
-no_pod_ends() {
-    [ -z "$(kubectl -n $load_space get pods -l app.kubernetes.io/component=server -o jsonpath='{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{end}')" ]
-}
