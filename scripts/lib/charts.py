@@ -18,6 +18,22 @@ import yaml
 LIBRARY = "rapport-service"
 
 
+class Loader(yaml.SafeLoader):
+    """Refuses a key that is written twice, of which YAML would keep the last one without a word."""
+
+    def construct_mapping(self, node, deep=False):
+        names = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for name in names:
+            if isinstance(name, str) and names.count(name) > 1:
+                sys.exit(f"'{name}' is written twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def load(file: Path):
+    with file.open() as text:
+        return yaml.load(text, Loader=Loader)
+
+
 def laid_over(base, over):
     """`over` on top of `base`; null takes a key away."""
     if not isinstance(base, dict) or not isinstance(over, dict):
@@ -28,10 +44,10 @@ def laid_over(base, over):
 
 
 def read(chart: Path):
-    schema = yaml.safe_load((chart / "schema.yaml").read_text())
+    schema = load(chart / "schema.yaml")
     dependencies = yaml.safe_load((chart / "Chart.yaml").read_text())["dependencies"]
     if any(dependency["name"] == LIBRARY for dependency in dependencies):
-        schema = laid_over(yaml.safe_load((chart.parent / LIBRARY / "schema.yaml").read_text()), schema)
+        schema = laid_over(load(chart.parent / LIBRARY / "schema.yaml"), schema)
     return schema
 
 
