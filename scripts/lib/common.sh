@@ -5,7 +5,7 @@ set -euo pipefail
 CALLER_DIR=$PWD # options that name files are relative to where the caller stood
 export HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)} # some CI runners set none
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-SCRIPT=$ROOT/scripts/${0##*/}
+SCRIPT=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 cd "$ROOT"
 
 say() { printf '%s\n' "$*" >&2; }

@@ -8,6 +8,7 @@ mod campaign;
 mod catalogue;
 mod coverage;
 mod era;
+mod figures;
 mod grants;
 mod keys;
 mod numbers;

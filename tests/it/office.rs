@@ -113,13 +113,14 @@ impl Office {
 }
 
 /// What a process tells of itself.
-struct Told {
-    grpc: String,
+pub(crate) struct Told {
+    pub(crate) grpc: String,
+    pub(crate) metrics: String,
     credential: String,
 }
 
 /// Starts the program with all services for the one that `arguments` name, on a free port.
-async fn process(instance: &str, arguments: &[&str], broker: &str) -> (Child, Told) {
+pub(crate) async fn process(instance: &str, arguments: &[&str], broker: &str) -> (Child, Told) {
     let binary = setting("RAPPORT_BINARY").expect("RAPPORT_BINARY names the program with all services; scripts/test sets it");
     let status = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.json", clock::new_id()));
     let mut command = Command::new(binary);
@@ -133,7 +134,8 @@ async fn process(instance: &str, arguments: &[&str], broker: &str) -> (Child, To
     std::fs::remove_file(&status).expect("the status file goes");
     let service = told["services"].as_object().and_then(|services| services.values().next()).expect("one service");
     let grpc = format!("http://{}", service["grpc"].as_str().expect("an address"));
-    (child, Told { grpc, credential: told["operator_credential"].as_str().expect("a credential").to_owned() })
+    let metrics = service["metrics"].as_str().expect("an address").to_owned();
+    (child, Told { grpc, metrics, credential: told["operator_credential"].as_str().expect("a credential").to_owned() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment")]

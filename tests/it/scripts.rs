@@ -38,9 +38,12 @@ fn every_script_tells_what_it_is_for() {
 
 #[test]
 fn a_command_line_that_is_not_understood_is_refused_with_the_usage() {
-    let wrong: [(&str, &[&str]); 14] = [
+    let wrong: [(&str, &[&str]); 17] = [
         ("bench", &["--fast"]),
         ("bootstrap", &["--everything"]),
+        ("charts", &[]),
+        ("charts", &["install"]),
+        ("charts", &["docs", "--all"]),
         ("check", &["--quick"]),
         ("demo", &["--stay"]),
         ("demo", &["--data"]),

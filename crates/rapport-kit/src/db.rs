@@ -19,6 +19,7 @@ use uuid::Uuid;
 pub use conn::Conn;
 #[cfg(feature = "testing")]
 pub(crate) use migrate::checksums;
+pub(crate) use migrate::levels;
 pub use migrate::{Migrations, migrate, pending};
 pub use provision::{Logins, provision};
 pub use tx::Tx;
@@ -85,6 +86,11 @@ impl Db {
         Tx::begin(self.tenant(tenant).await?).await
     }
 
+    /// Connections in use, and how many there may be.
+    pub(crate) fn used(&self) -> (usize, usize) {
+        self.pool.used()
+    }
+
     /// Opens one connection and asks the server for an answer.
     ///
     /// # Errors
@@ -109,6 +115,11 @@ impl SystemDb {
     /// As [`Db::new`].
     pub fn new(url: &str, config: PoolConfig) -> Result<Self, Fault> {
         Ok(Self { pool: Arc::new(Pool::new(url, config)?) })
+    }
+
+    /// Connections in use, and how many there may be.
+    pub(crate) fn used(&self) -> (usize, usize) {
+        self.pool.used()
     }
 
     /// A connection that sees every tenant.

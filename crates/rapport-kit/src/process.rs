@@ -138,6 +138,7 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
     let pool = PoolConfig { max_connections: config.database_connections, ..PoolConfig::default() };
     let db = Db::new(secrets.database_app.expose_secret(), pool)?;
     let system = SystemDb::new(secrets.database_system.expose_secret(), PoolConfig { max_connections: 4, ..PoolConfig::default() })?;
+    metrics::begin(service.name);
     let pending = db::pending(&mut system.conn().await?, service.migrations).await?;
     if pending > 0 {
         return Err(Fault::precondition(
@@ -145,6 +146,9 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
             format!("Run `migrate` first: the database lacks {pending} migrations of this build."),
         )
         .with("pending", pending.to_string()));
+    }
+    for (owner, level) in db::levels(&mut system.conn().await?).await? {
+        metrics::schema().with_label_values(&[owner]).set(level);
     }
     // After a long stand-still the months that were made ahead have passed, and rows would lie in none.
     if let Err(error) = crate::upkeep::partitions(&system).await {
@@ -195,7 +199,7 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
             consumers.run(&app.db, &app.system, broker, &tasks);
         }
     }
-    crate::upkeep::run(&app.system, &app.sealer, &app.config.retention, &tasks);
+    crate::upkeep::run(&app.db, &app.system, &app.sealer, &app.config.retention, &tasks);
     let log = AccessLog::default();
     log.run(&app.system, &tasks);
     let metrics = metrics_port(&app.config, &tasks).await?;

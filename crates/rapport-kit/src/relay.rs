@@ -140,6 +140,7 @@ impl Relay {
     /// Sends one batch; answers how many rows left.
     async fn round(&mut self, shards: &[i16], tasks: &Tasks) -> Result<usize, Fault> {
         if shards.is_empty() {
+            metrics::held_records().set(0);
             return Ok(0);
         }
         self.release_held();
@@ -166,6 +167,7 @@ impl Relay {
         if self.held_since.elapsed() < BACK_OFF && self.held.len() < HELD {
             return;
         }
+        metrics::held_records().set(self.held.len().try_into().unwrap_or(i64::MAX));
         if !self.held.is_empty() {
             tracing::warn!(records = self.held.len(), "events could not be routed or were refused; they are tried again");
         }

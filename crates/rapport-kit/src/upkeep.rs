@@ -1,14 +1,17 @@
 //! What every service does on the side: partitions ahead of time, rows away that have been kept long enough
-//! (access log, inbox, idempotency keys, ended sessions, dead letters of no tenant), the seal, and the figures of
-//! the outbox and of the dead letters.
+//! (access log, inbox, idempotency keys, ended sessions, dead letters of no tenant), the seal and its verification,
+//! and the figures of the database, the outbox and the dead letters.
 //!
 //! Guarantees: each statement takes at most 10,000 rows and each round a bounded number of statements, so that
 //! neither a lock nor a connection is held for long however much there is.
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use crate::clock;
 use crate::config::Retention;
-use crate::db::SystemDb;
+use crate::db::{Db, SystemDb};
 use crate::fault::Fault;
 use crate::journal;
 use crate::metrics;
@@ -22,12 +25,14 @@ const CLEAN_EVERY: u32 = 120;
 const SEAL_EVERY: u32 = 12;
 /// Rows of one piece of cleaning or sealing.
 const PIECE: u64 = 10_000;
+/// Pieces of the journal that are verified between two rounds of cleaning.
+const VERIFIED: u32 = 10;
 
 /// Starts the upkeep of one process. Several processes may do it at once.
-pub(crate) fn run(db: &SystemDb, sealer: &Sealer, retention: &Retention, tasks: &Tasks) {
-    let (db, sealer, retention, waiting) = (db.clone(), sealer.clone(), retention.clone(), tasks.clone());
+pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retention, tasks: &Tasks) {
+    let (app, db, sealer, retention, waiting) = (app.clone(), db.clone(), sealer.clone(), retention.clone(), tasks.clone());
     tasks.spawn("upkeep", async move {
-        let mut round = 0_u32;
+        let (mut round, mut verified) = (0_u32, None);
         loop {
             if round.is_multiple_of(CLEAN_EVERY) {
                 // Each on its own: what keeps rows from going must not keep the months ahead from coming.
@@ -37,12 +42,22 @@ pub(crate) fn run(db: &SystemDb, sealer: &Sealer, retention: &Retention, tasks: 
                     }
                 }
             }
-            if round.is_multiple_of(SEAL_EVERY)
-                && let Err(error) = all(|| seal(&db, &sealer)).await
-            {
-                tracing::warn!(%error, "the journal could not be sealed; it is tried again");
+            if round.is_multiple_of(SEAL_EVERY) {
+                match all(|| seal(&db, &sealer)).await {
+                    Ok(()) => metrics::sealed().set(clock::now().timestamp()),
+                    Err(error) => tracing::warn!(%error, "the journal could not be sealed; it is tried again"),
+                }
             }
-            if let Err(error) = figures(&db).await {
+            if round.is_multiple_of(CLEAN_EVERY) {
+                match verify(&db, &sealer, verified).await {
+                    Ok(place) => verified = place,
+                    Err(error) => tracing::warn!(%error, "the journal's seal could not be verified; it is tried again"),
+                }
+            }
+            connections(&app, &db);
+            let told = figures(&db).await;
+            metrics::database_up().set(i64::from(told.is_ok()));
+            if let Err(error) = told {
                 tracing::debug!(%error, "the figures of the outbox could not be read");
             }
             round = round.wrapping_add(1);
@@ -98,6 +113,36 @@ async fn seal(db: &SystemDb, sealer: &Sealer) -> Result<u64, Fault> {
     journal::seal::seal(db, sealer).await.map(i64::unsigned_abs)
 }
 
+/// Compares the next pieces of the journal with their checkpoints, after `after`; answers where to go on, which is
+/// the beginning again once the end was reached. A broken checkpoint is told until a whole pass has found none.
+async fn verify(db: &SystemDb, sealer: &Sealer, mut after: Option<i64>) -> Result<Option<i64>, Fault> {
+    for _ in 0..VERIFIED {
+        let rows = i64::try_from(PIECE).map_err(Fault::internal)?;
+        let range = journal::seal::Range { tenant: Uuid::nil(), after, rows, anchor: None };
+        let verdict = journal::seal::verify(db, sealer, range).await?;
+        metrics::verified().set(clock::now().timestamp());
+        if let Some(checkpoint) = verdict.broken_seal {
+            tracing::error!(checkpoint, "the journal is not what was sealed");
+            metrics::broken_checkpoint().set(checkpoint);
+            return Ok(None);
+        }
+        after = verdict.next;
+        if after.is_none() {
+            metrics::broken_checkpoint().set(0);
+            break;
+        }
+    }
+    Ok(after)
+}
+
+fn connections(app: &Db, system: &SystemDb) {
+    for (role, (used, most)) in [("app", app.used()), ("system", system.used())] {
+        for (state, count) in [("used", used), ("most", most)] {
+            metrics::connections().with_label_values(&[role, state]).set(count.try_into().unwrap_or(i64::MAX));
+        }
+    }
+}
+
 /// The oldest row of each shard is its first one, give or take the moment between taking an id and committing.
 async fn figures(db: &SystemDb) -> Result<(), Fault> {
     let mut conn = db.conn().await?;
@@ -109,6 +154,8 @@ async fn figures(db: &SystemDb) -> Result<(), Fault> {
     .fetch_one(&mut conn)
     .await?;
     metrics::outbox_age().set(milliseconds.unwrap_or(0));
+    let rows: i64 = sqlx::query_scalar("select count(*) from (select from kit.outbox limit 10000) events").fetch_one(&mut conn).await?;
+    metrics::outbox_rows().set(rows);
     let dead: i64 = sqlx::query_scalar("select count(*) from (select from kit.dead_letter where state = 'dead' limit 10000) letters")
         .fetch_one(&mut conn)
         .await?;

@@ -9,6 +9,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, Bas
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::{Broker, BusError, answered};
+use crate::metrics;
 use crate::tasks::{Tasks, Window};
 
 /// Deliveries held unacknowledged by one consumer at most; also the largest batch for one transaction.
@@ -114,6 +115,7 @@ where
     }
     answered(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
     let mut deliveries = answered(channel.basic_consume(name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())).await?;
+    let _accepted = Accepted::now();
     let stop = tasks.stopping();
     loop {
         let first = tokio::select! {
@@ -145,6 +147,22 @@ where
                 return Ok(());
             }
         }
+    }
+}
+
+/// Counts a consumer for as long as its session lasts.
+struct Accepted;
+
+impl Accepted {
+    fn now() -> Self {
+        metrics::broker_consumers().inc();
+        Self
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        metrics::broker_consumers().dec();
     }
 }
 

@@ -76,6 +76,11 @@ pub async fn pending(connection: &mut super::Conn, migrations: &Migrations) -> R
     Ok(missing)
 }
 
+/// The newest migrations of the kit and of the service that the database has. Needs only the application role.
+pub(crate) async fn levels(connection: &mut super::Conn) -> Result<[(&'static str, i64); 2], Fault> {
+    Ok([("kit", level(connection, "kit._migrations").await?), ("service", level(connection, "public._sqlx_migrations").await?)])
+}
+
 async fn level(connection: &mut super::Conn, table: &str) -> Result<i64, Fault> {
     let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut *connection).await?;
     if !exists {

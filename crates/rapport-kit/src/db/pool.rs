@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Conn, PoolConfig};
 use crate::fault::Fault;
+use crate::metrics;
 
 /// A connection is replaced after this time, so that a failed-over database gets its load back.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
@@ -68,8 +69,17 @@ impl Pool {
         }
         match tokio::time::timeout(self.config.acquire_timeout, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Fault::exhausted("DATABASE_BUSY", "All database connections of this process are in use; send the request again.")),
+            _ => {
+                metrics::busy_database().inc();
+                Err(Fault::exhausted("DATABASE_BUSY", "All database connections of this process are in use; send the request again."))
+            }
         }
+    }
+
+    /// Connections in use, and how many there may be.
+    pub(super) fn used(&self) -> (usize, usize) {
+        let most = self.config.max_connections;
+        (most.saturating_sub(self.permits.available_permits()), most)
     }
 
     /// The most recently used connection that already has the tenant, else the most recently used one.

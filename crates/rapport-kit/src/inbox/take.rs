@@ -2,12 +2,15 @@
 
 use std::panic::AssertUnwindSafe;
 
+use chrono::{DateTime, TimeDelta};
 use futures_util::FutureExt;
+use prometheus::IntGauge;
 use uuid::Uuid;
 
 use super::held::{self, Held};
 use super::{Consumers, FIRST_WAIT, LONGEST_WAIT, key, passes, subject, tenant};
 use crate::bus::Delivery;
+use crate::clock;
 use crate::db::{Db, Tx};
 use crate::fault::Fault;
 use crate::metrics;
@@ -28,6 +31,7 @@ impl Consumers {
     pub(super) async fn handle(&self, db: &Db, tasks: &Tasks, deliveries: Vec<Delivery>) -> usize {
         let mut done = 0;
         while let Some(first) = deliveries.get(done) {
+            tell_age(first);
             // As many of one tenant as follow each other share a transaction; if that fails, one at a time.
             let tenant = tenant(first);
             let run = deliveries.iter().skip(done).take_while(|delivery| super::tenant(delivery) == tenant).count();
@@ -40,6 +44,12 @@ impl Consumers {
                 return done;
             }
             done += 1;
+        }
+        for delivery in deliveries.iter().take(done) {
+            metrics::inbox_delay().observe(age(delivery).as_seconds_f64());
+        }
+        if let Some(last) = deliveries.last() {
+            inbox_age(last).set(0);
         }
         done
     }
@@ -60,6 +70,7 @@ impl Consumers {
                     Err(error) => tracing::warn!(%error, "a dead letter could not be stored; trying again"),
                 }
             }
+            tell_age(delivery);
             tracing::warn!(event = delivery.id, %fault, "an event could not be handled yet");
             if !tasks.pause(wait).await {
                 return false;
@@ -115,6 +126,22 @@ impl Consumers {
         held::tell(&delivery.id, fault);
         Ok(())
     }
+}
+
+/// How long ago the change happened that the event tells of; nothing if it does not say when.
+fn age(delivery: &Delivery) -> TimeDelta {
+    let recorded = delivery.headers.get("cloudEvents:time").and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+    recorded.map_or(TimeDelta::zero(), |recorded| (clock::now() - recorded.to_utc()).max(TimeDelta::zero()))
+}
+
+fn inbox_age(delivery: &Delivery) -> IntGauge {
+    let partition = delivery.routing_key.rsplit_once('.').map_or("", |(_, partition)| partition);
+    metrics::inbox_age().with_label_values(&[partition])
+}
+
+/// The event that is at hand now: while it cannot be handled its age grows, and everything behind it waits.
+fn tell_age(delivery: &Delivery) {
+    inbox_age(delivery).set(age(delivery).num_milliseconds());
 }
 
 /// Ends, or answers the fault; a panic is one too, because a dead consumer would hold its partition up.

@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::Policy;
 use crate::auth::Keys;
 use crate::bus::{self, Broker, Queue};
+use crate::clock;
 use crate::fault::Fault;
+use crate::metrics;
 use crate::rpc::{Calls, Client};
 use crate::tasks::Tasks;
 
@@ -62,6 +64,7 @@ impl Feed {
             let wait = match self.round(&mut client, &policy, &keys, &mut since).await {
                 Ok(()) => {
                     warned = false;
+                    metrics::policy_synced().set(clock::now().timestamp());
                     POLL
                 }
                 Err(error) => {
@@ -123,7 +126,7 @@ async fn remember_ended(policy: &Policy) -> Result<(), Fault> {
     let mut conn = policy.system.conn().await?;
     let ended: Vec<Uuid> =
         sqlx::query_scalar("select id from kit.policy_revoked_session where revoked_at > now() - interval '1 hour'").fetch_all(&mut conn).await?;
-    let forget_at = crate::clock::now().timestamp() + 3600;
+    let forget_at = clock::now().timestamp() + 3600;
     policy.write(|memory| memory.ended_sessions.extend(ended.into_iter().map(|session| (session, forget_at))));
     Ok(())
 }

@@ -1,0 +1,57 @@
+{{- define "rapport-service.serviceaccount" -}}
+{{- if .Values.serviceAccount.create -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  {{- include "rapport-service.metadata" (list . "server" (include "rapport-service.account" .)) | nindent 2 }}
+  {{- with .Values.serviceAccount.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+automountServiceAccountToken: false
+{{- end }}
+{{- end }}
+
+{{/*
+The configuration file. Ports and folders are the chart's; the rest are the keys of `config` under their own names.
+A headless Service is asked for, because the client balances over the addresses itself.
+*/}}
+{{- define "rapport-service.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- $services := dict }}
+{{- range (include "rapport-service.callees" . | fromYaml).of }}
+{{- if ne . "identity" }}{{ $_ := set $services . (printf "http://%s-headless:8080" .) }}{{ end }}
+{{- end }}
+{{- $_ := set $config "services" (mergeOverwrite $services $config.services) }}
+{{- $_ := set $config "listen" "0.0.0.0:8080" }}
+{{- $_ := set $config "metrics" "0.0.0.0:9090" }}
+{{- if not $config.identity }}{{ $_ := set $config "identity" "http://identity-headless:8080" }}{{ end }}
+{{- include "rapport-service.toml" (list "" $config) }}
+{{- end }}
+
+{{/* TOML of (list section map). Not `toToml`, which would write whole numbers as 8.0. */}}
+{{- define "rapport-service.toml" -}}
+{{- $section := index . 0 }}
+{{- $tables := list }}
+{{- range $key, $value := index . 1 }}
+{{- if kindIs "map" $value }}{{ $tables = append $tables $key }}
+{{- else if kindIs "float64" $value }}{{ printf "%s = %d\n" $key (int64 $value) }}
+{{- else if not (kindIs "invalid" $value) }}{{ printf "%s = %s\n" $key (toJson $value) }}
+{{- end }}
+{{- end }}
+{{- range $tables }}
+{{- $table := printf "%s%s" $section . }}
+{{- $entries := get (index $ 1) . }}
+{{- if $entries }}{{ printf "\n[%s]\n" $table }}{{ include "rapport-service.toml" (list (printf "%s." $table) $entries) }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rapport-service.configmap" -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "rapport-service.metadata" (list . "server" (printf "%s-config" (include "rapport-service.fullname" .))) | nindent 2 }}
+data:
+  rapport.toml: |
+    {{- include "rapport-service.config" . | trim | nindent 4 }}
+{{- end }}

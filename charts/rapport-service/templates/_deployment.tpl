@@ -1,0 +1,131 @@
+{{- define "rapport-service.deployment" -}}
+{{- $name := include "rapport-service.fullname" . -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  {{- include "rapport-service.metadata" (list . "server" $name) | nindent 2 }}
+spec:
+  {{- if not .Values.autoscaling.enabled }}
+  replicas: {{ .Values.replicas }}
+  {{- end }}
+  revisionHistoryLimit: 5
+  progressDeadlineSeconds: {{ add .Values.migrations.waitSeconds 300 }}
+  selector:
+    matchLabels:
+      {{- include "rapport-service.selector" (list . "server") | nindent 6 }}
+  strategy:
+    type: RollingUpdate
+    rollingUpdate:
+      maxUnavailable: 0
+      maxSurge: 1
+  template:
+    metadata:
+      labels:
+        {{- include "rapport-service.labels" (list . "server") | nindent 8 }}
+        {{- with .Values.podLabels }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      annotations:
+        checksum/config: {{ include "rapport-service.config" . | sha256sum }}
+        {{- with .Values.podAnnotations }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    spec:
+      {{- include "rapport-service.pod" . | nindent 6 }}
+      # After SIGTERM the process itself waits until endpoints have left, drains its calls, and ends its background work.
+      terminationGracePeriodSeconds: {{ add .Values.config.leave_seconds .Values.config.drain_seconds 7 }}
+      {{- include "rapport-service.spread" . | nindent 6 }}
+      {{- with .Values.affinity }}
+      affinity:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      initContainers:
+        - name: schema
+          args: [--config, /etc/rapport/config/rapport.toml, check, --schema, --wait, {{ .Values.migrations.waitSeconds | quote }}]
+          {{- include "rapport-service.container" (list . .Values.resources) | nindent 10 }}
+          {{- include "rapport-service.mounts" . | nindent 10 }}
+      containers:
+        - name: {{ .Chart.Name }}
+          args: [--config, /etc/rapport/config/rapport.toml, serve]
+          {{- include "rapport-service.container" (list . .Values.resources) | nindent 10 }}
+          {{- include "rapport-service.mounts" . | nindent 10 }}
+          ports:
+            - name: grpc
+              containerPort: 8080
+            - name: http-metrics
+              containerPort: 9090
+          startupProbe:
+            grpc:
+              port: 8080
+            periodSeconds: 1
+            timeoutSeconds: 2
+            failureThreshold: {{ .Values.startupSeconds }}
+          readinessProbe:
+            grpc:
+              port: 8080
+            periodSeconds: 5
+            timeoutSeconds: 2
+            failureThreshold: 2
+          # The same answer as readiness, which changes at the start and the end of the process alone and never because
+          # a database or the broker is away; and much patience, so that nothing but a process that hangs is killed.
+          livenessProbe:
+            grpc:
+              port: 8080
+            periodSeconds: 10
+            timeoutSeconds: 5
+            failureThreshold: 6
+      volumes:
+        - name: config
+          configMap:
+            name: {{ $name }}-config
+        - name: secrets
+          projected:
+            defaultMode: 0440
+            sources:
+              - secret:
+                  name: {{ .Values.secrets.existingSecret | default (printf "%s-secrets" $name) }}
+              {{- range $service, $secret := .Values.secrets.trusted }}
+              - secret:
+                  name: {{ $secret }}
+                  optional: true
+                  items:
+                    - key: credential
+                      path: trusted/{{ $service }}
+              {{- end }}
+        {{- if .Values.certificate.enabled }}
+        - name: tls
+          secret:
+            secretName: {{ $name }}-tls
+            defaultMode: 0440
+        {{- end }}
+{{- end }}
+
+{{- define "rapport-service.mounts" -}}
+volumeMounts:
+  - name: config
+    mountPath: /etc/rapport/config
+    readOnly: true
+  - name: secrets
+    mountPath: /etc/rapport/secrets
+    readOnly: true
+  {{- if .Values.certificate.enabled }}
+  - name: tls
+    mountPath: /etc/rapport/tls
+    readOnly: true
+  {{- end }}
+{{- end }}
+
+{{- define "rapport-service.spread" -}}
+{{- $keys := dict "zone" "topology.kubernetes.io/zone" "host" "kubernetes.io/hostname" -}}
+topologySpreadConstraints:
+  {{- range $key, $unsatisfiable := .Values.topologySpread }}
+  - maxSkew: 1
+    topologyKey: {{ get $keys $key }}
+    whenUnsatisfiable: {{ $unsatisfiable }}
+    # Pods of this revision alone, so that an upgrade ends evenly spread.
+    matchLabelKeys: [pod-template-hash]
+    labelSelector:
+      matchLabels:
+        {{- include "rapport-service.selector" (list $ "server") | nindent 8 }}
+  {{- end }}
+{{- end }}

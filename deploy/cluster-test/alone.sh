@@ -1,0 +1,32 @@
+# shellcheck shell=bash disable=SC2154,SC2034,SC2206 # the variables are those of scripts/cluster-test
+# Each service's own chart with nothing but its database and broker beside it.
+
+check_alone() {
+    local service
+    for service in $(alone_charts); do
+        local space=rapport-test-$service
+        namespaces+=("$space")
+        check "$service alone: servers" - alone_servers "$space" || continue
+        check "$service alone: helm install, to Ready" 60 helm install "$service" "$packages/$service"-[0-9]*.tgz --namespace "$space" \
+            --values deploy/cluster-test/alone.yaml "${values[@]}" --wait --wait-for-jobs --timeout 120s || continue
+        check "$service alone: answers" - alone_answers "$space" "$service" || :
+    done
+}
+
+alone_charts() { find charts -mindepth 2 -maxdepth 2 -name Chart.yaml ! -path 'charts/rapport*' -printf '%h\n' | cut -d/ -f2 | sort; }
+
+# The umbrella with no service in it.
+alone_servers() {
+    local off=() service
+    space "$1"
+    for service in $(alone_charts); do off+=(--set "$service.enabled=false"); done
+    helm install servers "$umbrella" --namespace "$1" --values charts/rapport/profiles/dev.yaml "${server_values[@]}" "${off[@]}" --wait --timeout 120s
+    [ -z "$(kubectl -n "$1" get deployment -o name)" ]
+}
+
+alone_answers() {
+    helm test "$2" --namespace "$1" --timeout 120s
+    local running; running=$(kubectl -n "$1" get deployment -o name)
+    [ "$running" = "deployment.apps/$2" ] || { echo "not alone: $running"; return 1; }
+    all_well "$1"
+}

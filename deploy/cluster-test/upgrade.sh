@@ -1,0 +1,45 @@
+# shellcheck shell=bash disable=SC2154,SC2034,SC2206 # the variables are those of scripts/cluster-test
+# What operators do on any day, under load: no call fails, no acknowledged write and no event is lost.
+
+check_upgrade() {
+    load_install || return 0
+    check "load: nothing happens" - under_load nothing sleep 5 || :
+    check "load: helm upgrade to another image" - under_load upgrade upgraded || :
+    check "load: helm rollback" - under_load rollback helm rollback rapport 1 --namespace $load_space --wait --wait-for-jobs --timeout 150s || :
+    check "load: drain of a node" - under_load drain drained || :
+    check "load: 2 to 4 to 1 to 2 pods" - under_load scale scaled || :
+    check "load: a pod of each service deleted" - under_load delete deleted || :
+}
+
+upgraded() {
+    local options; mapfile -t options < <(load_values)
+    helm upgrade rapport "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml --set dev.enabled=false \
+        "${values[@]}" "${options[@]}" --set identity.image.tag=next --set contacts.image.tag=next --wait --wait-for-jobs --timeout 150s
+    local images; images=$(kubectl -n $load_space get pods -l app.kubernetes.io/component=server -o jsonpath='{.items[*].spec.containers[*].image}')
+    echo "$images"
+    [[ $images = *:next* ]]
+}
+
+# Of the services' pods alone: the servers' volumes are on their node.
+drained() {
+    local node; node=$(workers | tail -n 1)
+    kubectl drain "$node" --pod-selector app.kubernetes.io/component=server --ignore-daemonsets --timeout 120s
+    settled
+    kubectl uncordon "$node"
+}
+
+scaled() {
+    local replicas
+    for replicas in 4 1 2; do
+        kubectl -n $load_space scale deployment identity contacts --replicas $replicas
+        settled
+    done
+}
+
+deleted() {
+    local service
+    for service in identity contacts; do
+        kubectl -n $load_space delete --wait=false "$(kubectl -n $load_space get pods -l "app.kubernetes.io/name=$service,app.kubernetes.io/component=server" -o name | head -n 1)"
+    done
+    settled
+}
