@@ -68,7 +68,6 @@ async fn open(office: &Office) -> Running {
     let secrets = Secrets {
         database_app: logins.app.clone(),
         database_system: logins.system.clone(),
-        database_migrator: None,
         broker: None,
         credential: password(),
         sealing: SecretString::from("sealing secret of tests".to_owned()),

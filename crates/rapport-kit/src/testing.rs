@@ -156,7 +156,6 @@ pub async fn run(service: &Service, infra: &Infra, logins: &Logins, identity: &s
     let secrets = Secrets {
         database_app: logins.app.clone(),
         database_system: logins.system.clone(),
-        database_migrator: None,
         broker: Some(infra.broker.clone()),
         credential: password(),
         sealing: SecretString::from("sealing secret of tests".to_owned()),

@@ -160,7 +160,6 @@ pub(crate) async fn start_with(service: &Service, logins: &Logins, identity: &st
     let secrets = Secrets {
         database_app: logins.app.clone(),
         database_system: logins.system.clone(),
-        database_migrator: None,
         broker: None,
         credential: password(),
         sealing: SecretString::from("sealing secret of tests".to_owned()),
