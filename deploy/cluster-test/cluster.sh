@@ -12,7 +12,7 @@ cluster_up() {
         local vars; vars=$("$CLUSTER" env); eval "$vars"
         if ! kubectl get --raw /readyz >/dev/null 2>&1; then
             started=yes
-            "$CLUSTER" up
+            "$CLUSTER" up 9>&-
         fi
     else
         fail "there is no cluster: set KUBECONFIG, or put the cluster folder at $CLUSTER_FOLDER. With Docker you get one by

@@ -78,7 +78,6 @@ pub(crate) async fn serve(door: &str, port: &str, identity: &str) -> Outcome<()>
     let secrets = Secrets {
         database_app: logins.app.expose_secret().into(),
         database_system: logins.system.expose_secret().into(),
-        database_migrator: None,
         broker: None,
         credential: CREDENTIAL.into(),
         sealing: "sealing secret of the bench".into(),

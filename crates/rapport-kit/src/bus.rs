@@ -76,6 +76,12 @@ impl Broker {
         Ok(connection)
     }
 
+    /// Connects and says goodbye.
+    pub(crate) async fn reached(&self) -> Result<(), BusError> {
+        let connection = self.connect(&format!("{}check", self.prefix)).await?;
+        answered(connection.close(200, "bye".into())).await
+    }
+
     /// The connection for consuming; a new one if the last one broke.
     async fn consuming(&self) -> Result<Arc<Connection>, BusError> {
         let mut shared = self.consuming.lock().await;

@@ -98,8 +98,6 @@ pub struct Secrets {
     pub database_app: SecretString,
     /// Database address of the system role.
     pub database_system: SecretString,
-    /// Database address of the owner; only where migrations run.
-    pub database_migrator: Option<SecretString>,
     /// Address of the broker; none for a process without events, as in some tests.
     pub broker: Option<SecretString>,
     /// This service's credential at identity.
@@ -164,34 +162,41 @@ impl Config {
 }
 
 impl Secrets {
-    /// Reads the files of `folder`: `database_app`, `database_system`, `database_migrator` (may be absent),
-    /// `broker`, `credential`, `sealing`.
+    /// Reads the files of `folder`: `database_app`, `database_system`, `broker`, `credential`, `sealing`.
     ///
     /// # Errors
     /// FAILED_PRECONDITION (CONFIG_INVALID) naming every file that cannot be read.
     pub fn load(folder: &Path) -> Result<Self, Fault> {
         let mut errors = Vec::new();
-        let mut read = |name: &str| match std::fs::read_to_string(folder.join(name)) {
-            Ok(text) if text.trim().is_empty() => {
-                errors.push(format!("secret {name}: is empty"));
+        let mut read = |name: &str| {
+            secret(folder, name).unwrap_or_else(|error| {
+                errors.push(error);
                 SecretString::default()
-            }
-            Ok(text) => SecretString::from(text.trim().to_owned()),
-            Err(error) => {
-                errors.push(format!("secret {name}: {error}"));
-                SecretString::default()
-            }
+            })
         };
         let secrets = Self {
             database_app: read("database_app"),
             database_system: read("database_system"),
-            database_migrator: folder.join("database_migrator").exists().then(|| read("database_migrator")),
             broker: Some(read("broker")),
             credential: read("credential"),
             sealing: read("sealing"),
         };
         if errors.is_empty() { Ok(secrets) } else { Err(invalid(&errors)) }
     }
+
+    /// Reads the file `database_migrator` of `folder`: the database's address as its owner. Migrations need no other
+    /// secret, and nothing else needs this one.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION (CONFIG_INVALID) if it cannot be read.
+    pub fn migrator(folder: &Path) -> Result<SecretString, Fault> {
+        secret(folder, "database_migrator").map_err(|error| invalid(&[error]))
+    }
+}
+
+fn secret(folder: &Path, name: &str) -> Result<SecretString, String> {
+    let text = std::fs::read_to_string(folder.join(name)).map_err(|error| format!("secret {name}: {error}"))?;
+    if text.trim().is_empty() { Err(format!("secret {name}: is empty")) } else { Ok(SecretString::from(text.trim().to_owned())) }
 }
 
 fn invalid(errors: &[String]) -> Fault {

@@ -3,7 +3,10 @@
 //! Guarantees: `serve` refuses to start while migrations are pending; SIGTERM ends in order: NOT_SERVING,
 //! a pause for load balancers, drain of calls, stop of consumers and relay, flush of telemetry.
 
+mod bundle;
+mod check;
 mod command;
+mod seal;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 
+pub use bundle::bundle;
+pub use check::{answers, migrated, schema_reached};
 pub use command::{asked_to_end, main};
+pub use seal::seal_holds;
 
 use crate::access_log::AccessLog;
 use crate::auth::{Door, Keys, Rules, Verifier};

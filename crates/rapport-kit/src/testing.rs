@@ -162,7 +162,6 @@ pub fn secrets(logins: &Logins, broker: Option<&SecretString>) -> Secrets {
     Secrets {
         database_app: logins.app.clone(),
         database_system: logins.system.clone(),
-        database_migrator: None,
         broker: broker.cloned(),
         credential: password(),
         sealing: SecretString::from("sealing secret of tests".to_owned()),

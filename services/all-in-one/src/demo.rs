@@ -55,8 +55,19 @@ pub(crate) struct Options {
     pub(crate) data: Option<PathBuf>,
     /// Where the report goes.
     pub(crate) report: PathBuf,
-    /// Whether the services stay up after the story.
-    pub(crate) stay: bool,
+    /// What becomes of the services after the story.
+    pub(crate) after: After,
+}
+
+/// What becomes of the services after the story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// They end with it.
+    End,
+    /// They stay until Ctrl-C.
+    Stay,
+    /// They run elsewhere, and know nothing of it.
+    Elsewhere,
 }
 
 /// Tells the story; answers whether every statement held.
@@ -85,7 +96,7 @@ async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(),
     Box::pin(sight::sight(story, &servers, stack, &mut organisation, &loaded, &chosen)).await?;
     Box::pin(history::look_back(story, &servers, &mut organisation, &chosen)).await?;
     Box::pin(lock::lock_out(story, &servers, &mut organisation, &chosen)).await?;
-    lock::leave(story, stack, options.stay, &organisation, &chosen);
+    lock::leave(story, stack, options.after, &organisation, &chosen);
     Ok(())
 }
 

@@ -15,7 +15,8 @@ use rapport_kit::process;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: rapport-all-in-one serve [--only SERVICE,…] [--instance NAME] [--listen SERVICE=PORT,…] [--identity ADDRESS]
-       rapport-all-in-one demo [--data DIR] [--report FILE] [--stay yes]      --stay yes: up to Ctrl-C after the story";
+       rapport-all-in-one demo [--data DIR] [--report FILE] [--stay yes]      --stay yes: up to Ctrl-C after the story
+                               [--identity ADDRESS --contacts ADDRESS --credential FILE]   tells it to services that run already";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,25 +46,43 @@ async fn serve(options: &[String]) -> Result<ExitCode, String> {
     Ok(if stack.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the demo on a stack of its own that nothing was loaded into before.
+/// Runs the demo on services that run already if their addresses are given, else on a stack of its own; nothing may
+/// have been loaded into either before.
 async fn tell(options: &[String]) -> Result<ExitCode, String> {
-    let mut told = demo::Options { data: None, report: PathBuf::from("rapport-demo.html"), stay: false };
+    let mut told = demo::Options { data: None, report: PathBuf::from("rapport-demo.html"), after: demo::After::End };
+    let (mut identity, mut contacts, mut credential) = (None, None, None);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         let value = options.next().ok_or(USAGE)?;
         match option.as_str() {
             "--data" => told.data = Some(PathBuf::from(value)),
             "--report" => told.report = PathBuf::from(value),
-            "--stay" => told.stay = value == "yes",
+            "--stay" if value == "yes" => told.after = demo::After::Stay,
+            "--identity" => identity = Some(value.clone()),
+            "--contacts" => contacts = Some(value.clone()),
+            "--credential" => credential = Some(std::fs::read_to_string(value).map_err(|error| format!("{value}: {error}"))?.trim().to_owned()),
             _ => return Err(USAGE.to_owned()),
         }
     }
+    match (identity, contacts, credential) {
+        (None, None, None) => alone(told).await,
+        (Some(identity), Some(contacts), Some(operator_credential)) => {
+            let stack = demo::Stack { identity, contacts, operator_credential };
+            let told = demo::Options { after: demo::After::Elsewhere, ..told };
+            let held = demo::run(&stack, told).await.map_err(|error| error.to_string())?;
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        _ => Err(format!("--identity, --contacts and --credential belong together\n{USAGE}")),
+    }
+}
+
+async fn alone(told: demo::Options) -> Result<ExitCode, String> {
     let stack = stack::start(&stack::Options::fresh()).await.map_err(|fault| fault.to_string())?;
     let addresses =
         demo::Stack { identity: stack.address("identity"), contacts: stack.address("contacts"), operator_credential: stack.credential.clone() };
-    let stay = told.stay;
+    let stays = told.after == demo::After::Stay;
     let held = demo::run(&addresses, told).await.map_err(|error| error.to_string())?;
-    if stay {
+    if stays {
         complain("The services stay up for you to look around, at the addresses above; Ctrl-C ends them.");
         process::asked_to_end().await.map_err(|fault| fault.to_string())?;
     }

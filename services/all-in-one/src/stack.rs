@@ -114,7 +114,6 @@ impl Stack {
         Secrets {
             database_app: logins.app.clone(),
             database_system: logins.system.clone(),
-            database_migrator: None,
             broker: Some(self.broker.clone()),
             credential: SecretString::from(self.credential.clone()),
             sealing: SecretString::from("development sealing secret".to_owned()),

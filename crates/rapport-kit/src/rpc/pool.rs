@@ -1,7 +1,7 @@
 //! The connections of a client, and which of them a call takes.
 //!
-//! Guarantees: only connections whose service serves are picked, the least busy first and those in turn that are
-//! equally busy; a connection that ends is out at once, whatever made it end, and is made anew in the background
+//! Guarantees: connections whose service serves are picked, the least busy first and those in turn that are equally
+//! busy; those whose service leaves only as long as there is no other, since it still answers; a connection that ends is out at once, whatever made it end, and is made anew in the background
 //! with growing waits; names are resolved again and again, addresses that went away are left without cutting
 //! calls. A call waits for a connection only while one may yet come.
 
@@ -31,6 +31,8 @@ const ADDRESSES: usize = 256;
 /// Resolving takes no longer, and is not repeated sooner.
 const RESOLVE: Duration = Duration::from_secs(3);
 const RESOLVE_AGAIN: Duration = Duration::from_millis(250);
+/// While nothing serves, names are resolved that often: whoever left has a successor, which the name soon has.
+const RESOLVE_IN_NEED: Duration = Duration::from_secs(1);
 /// The wait before a connection is tried again, doubling up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -69,7 +71,9 @@ enum Phase {
     Coming,
     /// Calls can take it.
     Ready(Arc<Connection>),
-    /// The last try failed, or the service leaves.
+    /// The service leaves and answers for a moment yet: calls take it if nothing else is ready.
+    Leaving(Arc<Connection>),
+    /// The last try failed.
     Away,
 }
 
@@ -125,13 +129,18 @@ impl Pool {
     }
 
     fn choose(&self, state: &State, tried: &[SocketAddr]) -> Option<Arc<Connection>> {
-        let ready = || state.lines.iter().filter_map(|(_, phase)| if let Phase::Ready(connection) = phase { Some(connection) } else { None });
-        let (all, turn) = (ready().count(), self.turn.fetch_add(1, Ordering::Relaxed));
-        let in_turn = || ready().cycle().skip(turn.checked_rem(all).unwrap_or_default()).take(all);
+        let ready = state.lines.iter().filter_map(|(_, phase)| if let Phase::Ready(connection) = phase { Some(connection) } else { None });
+        let leaving = state.lines.iter().filter_map(|(_, phase)| if let Phase::Leaving(connection) = phase { Some(connection) } else { None });
+        let mut open: Vec<&Arc<Connection>> = ready.collect();
+        if open.is_empty() {
+            open = leaving.collect();
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(open.len()).unwrap_or_default();
+        open.rotate_left(turn);
         let least = |connections: &mut dyn Iterator<Item = &Arc<Connection>>| {
             connections.min_by_key(|connection| connection.pending.load(Ordering::Relaxed)).cloned()
         };
-        least(&mut in_turn().filter(|connection| !tried.contains(&connection.address))).or_else(|| least(&mut in_turn()))
+        least(&mut open.iter().copied().filter(|connection| !tried.contains(&connection.address))).or_else(|| least(&mut open.iter().copied()))
     }
 
     /// What a caller is told when the service could not be reached.
@@ -165,10 +174,14 @@ impl Pool {
             self.state.send_if_modified(|state| !std::mem::replace(&mut state.resolved, true));
             tokio::select! {
                 () = self.gone.cancelled() => return,
-                () = tokio::time::sleep(self.resolve_every) => {}
+                () = tokio::time::sleep(if self.serves() { self.resolve_every } else { self.resolve_every.min(RESOLVE_IN_NEED) }) => {}
                 () = self.lost.notified() => tokio::time::sleep(RESOLVE_AGAIN).await,
             }
         }
+    }
+
+    fn serves(&self) -> bool {
+        self.state.borrow().lines.iter().any(|(_, phase)| matches!(phase, Phase::Ready(_)))
     }
 
     fn keep_to(self: &Arc<Self>, known: &mut HashMap<SocketAddr, CancellationToken>, found: HashSet<SocketAddr>) {
@@ -236,7 +249,10 @@ impl Pool {
             let mut served = false;
             let said = |serves: bool| match (serves, std::mem::replace(&mut served, serves)) {
                 (true, _) => ready(),
-                (false, true) => self.enter(id, Phase::Away),
+                (false, true) => {
+                    self.enter(id, Phase::Leaving(Arc::clone(&connection)));
+                    self.lost.notify_one();
+                }
                 (false, false) => {}
             };
             connection.health(self.origin.clone(), self.connect_timeout, said).await;

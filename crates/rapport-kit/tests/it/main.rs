@@ -1,6 +1,8 @@
 //! The kit against a real PostgreSQL and a real RabbitMQ: what every service may rely on.
 
 mod bindings;
+mod bundle;
+mod check;
 mod database;
 mod dead_letters;
 mod delivery;

@@ -1,10 +1,11 @@
 //! The seal finds every kind of tampering with what it covers.
 
-use rapport_kit::SystemDb;
-use rapport_kit::clock;
+use rapport_kit::config::Secrets;
 use rapport_kit::journal::seal::{Range, Verdict, seal, verify};
 use rapport_kit::page::Sealer;
 use rapport_kit::testing::eventually;
+use rapport_kit::{SystemDb, clock, process};
+use secrecy::SecretString;
 use sqlx::{Connection, PgConnection};
 use tonic::Code;
 
@@ -13,6 +14,7 @@ use crate::support::superuser;
 
 /// Rows of the journal, over two checkpoints.
 const ROWS: i64 = 40;
+const SEALING: &str = "sealing secret of tests";
 
 /// Kinds of tampering, each as one statement of the superuser on the row numbered `n`.
 const TAMPERING: &[(&str, &str)] = &[
@@ -80,6 +82,20 @@ async fn whoever_kept_an_anchor_sees_that_the_newest_checkpoint_went_with_its_ro
     assert_eq!((blind.checked, blind.broken_seal), (ROWS - gone, None), "a shorter chain is sound by itself");
     let verdict = whole(&line, Some(&anchor)).await;
     assert_eq!((verdict.anchor_missing, verdict.newest), (true, None));
+
+    // An operator asks for the same by a command of the service.
+    let secrets = Secrets {
+        database_app: line.logins().app.clone(),
+        database_system: line.logins().system.clone(),
+        broker: None,
+        credential: SecretString::from("none"),
+        sealing: SecretString::from(SEALING),
+    };
+    assert_eq!(process::seal_holds(&secrets, Some(&hex(&anchor))).await.expect_err("it is shorter").reason(), "SEAL_ANCHOR_MISSING");
+    let newest = process::seal_holds(&secrets, None).await.expect("it is sound by itself");
+    assert_eq!(Some(newest), blind.newest.as_deref().map(hex));
+    let stranger = Secrets { sealing: SecretString::from("of another service"), ..secrets };
+    assert_eq!(process::seal_holds(&stranger, None).await.expect_err("it was sealed with another secret").reason(), "SEAL_BROKEN");
 
     // What is recorded and sealed afterwards does not cover it up.
     line.record([(clock::new_id(), 1)]).await;
@@ -198,8 +214,12 @@ async fn whole(line: &Line, anchor: Option<&[u8]>) -> Verdict {
     verify(&line.system, &sealer(), Range { tenant: line.tenant, after: None, rows: i64::MAX, anchor }).await.expect("the chain is read")
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn sealer() -> Sealer {
-    Sealer::new(b"sealing secret of tests")
+    Sealer::new(SEALING.as_bytes())
 }
 
 /// Seals until `rows` rows lie behind checkpoints: other databases' transactions can hold the horizon back.

@@ -29,6 +29,7 @@ fn an_empty_secret_is_refused_by_name_together_with_a_missing_one() {
     }
     let secrets = Secrets::load(&folder).expect("all are there");
     assert_eq!(secrets.database_app.expose_secret(), "postgres://app", "without the line's end");
-    assert!(secrets.database_migrator.is_none(), "where no migrations run there is none");
+    let missing = Secrets::migrator(&folder).expect_err("where no migrations run there is none");
+    assert!(missing.text().contains("database_migrator"), "{missing}");
     fs::remove_dir_all(&folder).expect("the folder goes");
 }

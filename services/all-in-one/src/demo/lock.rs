@@ -8,13 +8,13 @@ use rapport_identity_api::v1::RevokeRoleRequest;
 use rapport_identity_api::v1::user_service_client::UserServiceClient;
 use tonic::Code;
 
-use super::Stack;
 use super::change::get;
 use super::clients::{Servers, Trouble, answered};
 use super::load::Chosen;
 use super::organisation::{ADMINISTRATOR_POSITION, Organisation, TENANT};
 use super::sight::explain;
 use super::story::Story;
+use super::{After, Stack};
 
 /// A cut has to be felt within this time.
 const PROMISED: Duration = Duration::from_secs(2);
@@ -65,15 +65,15 @@ pub(crate) async fn lock_out(story: &mut Story, servers: &Servers, organisation:
 }
 
 /// Says how to go on from here by hand.
-pub(crate) fn leave(story: &mut Story, stack: &Stack, stays: bool, organisation: &Organisation, chosen: &Chosen) {
-    let (how, addresses) = if stays {
-        ("The services stay up until you press Ctrl-C, and everything above can be called by hand.", "Addresses, until Ctrl-C")
-    } else {
-        (
+pub(crate) fn leave(story: &mut Story, stack: &Stack, after: After, organisation: &Organisation, chosen: &Chosen) {
+    let (how, addresses) = match after {
+        After::Stay => ("The services stay up until you press Ctrl-C, and everything above can be called by hand.", "Addresses, until Ctrl-C"),
+        After::Elsewhere => ("The services go on without this story, and everything above can be called by hand.", "Addresses"),
+        After::End => (
             "The services of this story end with it, and their addresses lead nowhere afterwards. To look around by hand, tell the story \
              with scripts/demo --keep: it then keeps them up, and prints lines like these to copy.",
             "Addresses of this story, which ended with it (scripts/demo --keep keeps them)",
-        )
+        ),
     };
     story.chapter("Look around yourself", &format!("{how} The passwords are made up and good for this story alone."));
     let services = [vec!["identity".to_owned(), stack.identity.clone()], vec!["contacts".to_owned(), stack.contacts.clone()]];
