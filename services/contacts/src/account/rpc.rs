@@ -7,7 +7,7 @@ use rapport_contacts_api::v1::account_service_server::AccountService;
 use rapport_kit::command::{self, Done, Settled};
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
-use rapport_kit::{Ctx, Db, Fault, clock, name};
+use rapport_kit::{Ctx, Db, Fault, clock, name, page};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -58,6 +58,7 @@ impl AccountService for Accounts {
                 None => answer.missing_names.push(name::format(COLLECTION, id)),
             }
         }
+        page::require_fit(&answer)?;
         Ok(Response::new(answer))
     }
 

@@ -7,7 +7,7 @@ use rapport_contacts_api::v1::contact_service_server::ContactService;
 use rapport_kit::command::{self, Done, Settled};
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
-use rapport_kit::{Ctx, Db, Fault, clock, name};
+use rapport_kit::{Ctx, Db, Fault, clock, name, page};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -57,6 +57,7 @@ impl ContactService for Contacts {
                 None => answer.missing_names.push(name::format(COLLECTION, id)),
             }
         }
+        page::require_fit(&answer)?;
         Ok(Response::new(answer))
     }
 
