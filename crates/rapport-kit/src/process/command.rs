@@ -88,9 +88,14 @@ async fn check(service: &Service, secrets: &Secrets) -> Result<(), Fault> {
 
 async fn serve(service: &'static Service, config: Config, secrets: Secrets) -> Result<(), Fault> {
     let running = start(service, config, secrets).await?;
-    asked_to_end().await?;
-    tracing::info!(service = service.name, "ending");
-    if running.stop().await { Ok(()) } else { Err(Fault::internal("some work did not end in time")) }
+    let failed = tokio::select! {
+        asked = asked_to_end() => asked.map(|()| false)?,
+        // Whoever runs the process starts it again, whole.
+        () = running.failed() => true,
+    };
+    tracing::info!(service = service.name, failed, "ending");
+    let in_time = running.stop().await;
+    if in_time && !failed { Ok(()) } else { Err(Fault::internal("some work panicked, or did not end in time")) }
 }
 
 /// Ready at SIGTERM or SIGINT.
