@@ -3,7 +3,6 @@
 mod desk;
 
 use rapport_kit::clock;
-use rapport_kit::testing::eventually;
 use rapport_proto::Event;
 use rapport_proto::common::v1 as pb;
 use tonic::Code;

@@ -2,6 +2,8 @@
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::upsert_contact_result::{Outcome, Result as Outcomes};
+use rapport_kit::auth::Claims;
+use rapport_kit::testing::Subject;
 use rapport_proto::common::v1 as common;
 use tonic::{Code, Status};
 
@@ -140,4 +142,22 @@ async fn a_key_is_looked_up_before_a_share_is_refused_for_its_subject_or_record(
     assert_eq!(desk.share(reading(&name, &subject), Some("key")).await.unwrap(), given);
     let refused = desk.share(reading(&name, &subject), None).await.expect_err("the subject is gone");
     assert_eq!(refusal(&refused), (Code::InvalidArgument, "FIELD_INVALID".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_uses_one_key_for_two_users_acts_for_both() {
+    let desk = Desk::open().await;
+    let identity = &desk.service.identity;
+    let mut created = Vec::new();
+    for user in [identity.administrator(desk.tenant), identity.administrator(desk.tenant)] {
+        let claims = Claims { act: Some("services/campaigns".to_owned()), ..identity.claims(desk.tenant, &user.name()) };
+        let service = Subject { token: identity.token(&claims), ..user };
+        for _ in 0..2 {
+            let request = service.keyed(pb::CreateContactRequest { contact: Some(named("Celik")) }, "key");
+            created.push(desk.contacts().create_contact(request).await.expect("a contact").into_inner());
+        }
+    }
+    let [one, repeated, other, repeated_too] = created.as_slice() else { panic!("four answers") };
+    assert_eq!((one, other), (repeated, repeated_too));
+    assert_ne!(one.name, other.name);
 }
