@@ -36,6 +36,37 @@ async fn a_change_that_changes_nothing_uses_its_key_up_and_keeps_its_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_keeps_its_answer_though_the_record_came_back() {
+    let desk = Desk::open().await;
+    let name = desk.create(named("Celik")).await.unwrap().name;
+    let delete = async |key: &str| {
+        let request = pb::DeleteContactRequest { name: name.clone(), etag: String::new() };
+        desk.contacts().delete_contact(desk.clerk.keyed(request, key)).await.unwrap().into_inner()
+    };
+    let deleted = delete("deletes").await;
+    let subject = desk.service.identity.user_with(desk.tenant, None, &[]).name();
+    desk.share(reading(&name, &subject), None).await.unwrap();
+    assert_eq!(delete("deletes").await, deleted, "though it was shared in the bin");
+    let found = delete("finds").await;
+    let undelete = pb::UndeleteContactRequest { name: name.clone(), etag: String::new() };
+    desk.contacts().undelete_contact(desk.clerk.request(undelete)).await.unwrap();
+    for (key, first) in [("deletes", &deleted), ("finds", &found)] {
+        assert_eq!(&delete(key).await, first, "{key}: though it was brought back");
+        assert!(first.delete_time.is_some() && first.person.is_some());
+    }
+
+    // Accounts are held to the same.
+    let account = pb::Account { display_name: "Steel".to_owned(), ..pb::Account::default() };
+    let request = desk.clerk.request(pb::CreateAccountRequest { account: Some(account) });
+    let name = desk.accounts().create_account(request).await.unwrap().into_inner().name;
+    let delete = || desk.clerk.keyed(pb::DeleteAccountRequest { name: name.clone(), etag: String::new() }, "account");
+    let deleted = desk.accounts().delete_account(delete()).await.unwrap().into_inner();
+    let undelete = pb::UndeleteAccountRequest { name: name.clone(), etag: String::new() };
+    desk.accounts().undelete_account(desk.clerk.request(undelete)).await.unwrap();
+    assert_eq!(desk.accounts().delete_account(delete()).await.unwrap().into_inner(), deleted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_wrote_is_refused_to_another_request_that_has_nothing_to_do() {
     let desk = Desk::open().await;
     let name = desk.create(named("Celik")).await.unwrap().name;
