@@ -5,4 +5,5 @@ mod numbers;
 mod owners;
 mod repeats;
 mod shares;
+mod sizes;
 mod support;
