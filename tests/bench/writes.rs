@@ -94,9 +94,9 @@ async fn halt_relay(database: &mut PgConnection) -> Outcome<()> {
             .fetch_one(&mut *database)
             .await?;
     sqlx::query(
-        "insert into kit.lease (name, holder, token, expires_at)
-         select 'relay/' || shard, 'bench', 1, now() + interval '1 hour' from generate_series(0, 7) shard
-         on conflict (name) do update set holder = 'bench', token = kit.lease.token + 1, expires_at = excluded.expires_at",
+        "insert into kit.lease (name, holder, expires_at)
+         select 'relay/' || shard, 'bench', now() + interval '1 hour' from generate_series(0, 7) shard
+         on conflict (name) do update set holder = 'bench', expires_at = excluded.expires_at",
     )
     .execute(&mut *database)
     .await?;

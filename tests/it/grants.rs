@@ -1,4 +1,4 @@
-//! Who can be given what, and by which name.
+//! Who can be given what and by which name, and what a business unit is of.
 
 use prost::Message;
 use rapport_contacts_api::v1 as contacts;
@@ -78,6 +78,28 @@ fn expect(allowed: bool, refused: Option<Status>, what: &str) {
             assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "GRANT_EXCEEDS_CALLER"), "{what}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_at_the_top_is_of_a_company_whether_it_is_made_or_moved_there() {
+    let bureau = Bureau::open().await;
+    let administrator = bureau.tenant("tops", Some(policy())).await;
+    let caller = Caller::of(&administrator);
+    let top: pb::ListBusinessUnitsResponse =
+        bureau.ask(&caller, "BusinessUnitService/ListBusinessUnits", &pb::ListBusinessUnitsRequest::default()).await;
+    let top = top.business_units.into_iter().next().expect("a tenant has a unit");
+    let north = unit(&bureau, &administrator, "North", &top.name).await;
+    let update = |unit: pb::BusinessUnit, paths: &[&str]| pb::UpdateBusinessUnitRequest {
+        business_unit: Some(unit),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+    };
+    let moved = update(pb::BusinessUnit { name: north.name, ..pb::BusinessUnit::default() }, &["parent", "legal_entity"]);
+    let refused: Result<pb::BusinessUnit, Status> = bureau.try_ask(&caller, "BusinessUnitService/UpdateBusinessUnit", &moved).await;
+    let refused = refused.expect_err("it is of no company");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "FIELD_INVALID"), "{}", told(&refused));
+    // The unit that a tenant begins with has none yet, and can be renamed all the same.
+    let renamed = update(pb::BusinessUnit { display_name: "Example".to_owned(), ..top }, &["display_name"]);
+    let _: pb::BusinessUnit = bureau.ask(&caller, "BusinessUnitService/UpdateBusinessUnit", &renamed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

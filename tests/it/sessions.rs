@@ -7,7 +7,7 @@ use rapport_identity_api::v1 as pb;
 use rapport_kit::testing::{Subject, eventually};
 use tonic::{Code, Status};
 
-use crate::bureau::{ADMINISTRATOR, Bureau, PASSWORD, policy};
+use crate::bureau::{ADMINISTRATOR, Bureau, PASSWORD, Stored, policy};
 use crate::coverage::errors::{reason, told};
 use crate::coverage::wire::{Caller, bytes};
 
@@ -186,4 +186,70 @@ async fn a_new_password_ends_every_other_session_and_opens_new_ones() {
     assert_eq!(open_sessions(&bureau, &administrator).await.expect("the own session goes on").len(), 1);
     bureau.try_sign_in(administrator.tenant, ADMINISTRATOR, PASSWORD).await.expect_err("the old password is nobody's");
     bureau.try_sign_in(administrator.tenant, ADMINISTRATOR, &new_password).await.expect("the new password opens a session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_a_repeated_refresh_ends_with_its_session_too() {
+    let bureau = Bureau::open().await;
+    let administrator = bureau.tenant("repeated", Some(policy())).await;
+    let (signed_in, opened) = bureau.sign_in(administrator.tenant, ADMINISTRATOR).await;
+    refresh(&bureau, &opened.refresh_token).await.expect("the first token is live");
+    // So long ago that no token of that time is valid any more.
+    sqlx::query("update session set last_use_at = last_use_at - interval '15 minutes' where tenant_id = $1")
+        .bind(administrator.tenant)
+        .execute(&mut bureau.database().await)
+        .await
+        .expect("the sessions are old");
+    let late = refresh(&bureau, &opened.refresh_token).await.expect("nobody has used the token that follows");
+    let late = Subject { token: late.access_token, ..signed_in };
+    open_sessions(&bureau, &late).await.expect("the new token opens the door");
+    let request = pb::ChangePasswordRequest { current_password: PASSWORD.to_owned(), new_password: "quite another long password".to_owned() };
+    let _: () = bureau.ask(&Caller::of(&administrator), "UserService/ChangePassword", &request).await;
+    let refused = open_sessions(&bureau, &late).await.expect_err("the session has ended");
+    assert!(is_refused(&refused), "{}", told(&refused));
+    let again = refresh(&bureau, &opened.refresh_token).await.expect_err("the session has ended");
+    assert!(is_refused(&again), "{}", told(&again));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_opens_an_address_that_was_locked_before_its_user_came() {
+    let bureau = Bureau::open().await;
+    let administrator = bureau.tenant("early", Some(policy())).await;
+    let sign_in = async || bureau.try_sign_in(administrator.tenant, "ann@example.com", PASSWORD).await;
+    for _ in 0..policy().lockout_attempts {
+        sign_in().await.expect_err("there is no such user");
+    }
+    let user = bureau.user(&administrator, "ann@example.com", None, true).await;
+    assert_eq!(reason(&sign_in().await.expect_err("the address has to wait")), "SIGN_IN_LOCKED");
+    let unlock = pb::UnlockUserRequest { name: user.name, etag: String::new() };
+    let answer: Stored = bureau.ask(&Caller::of(&administrator), "UserService/UnlockUser", &unlock).await;
+    assert_eq!(answer.etag, user.etag, "the user was not marked");
+    sign_in().await.expect("the address is open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sign_in_and_whoever_changes_its_user_never_wait_for_each_other_in_a_circle() {
+    let bureau = Bureau::open().await;
+    let administrator = bureau.tenant("circle", Some(policy())).await;
+    let fail = async || bureau.try_sign_in(administrator.tenant, ADMINISTRATOR, "not the password").await.expect_err("a wrong password");
+    for _ in 1..policy().lockout_attempts {
+        assert!(is_refused(&fail().await));
+    }
+    // A change of the user, as far as it holds the user and has not come to the address.
+    let mut database = bureau.database().await;
+    sqlx::query("begin").execute(&mut database).await.expect("a transaction");
+    let hold = "select from users where tenant_id = $1 and id = $2 for no key update";
+    sqlx::query(hold).bind(administrator.tenant).bind(administrator.id).execute(&mut database).await.expect("the user stands still");
+    let changing = async {
+        eventually("the failed sign-in waits for the change of its user", async || {
+            let waiting = "select 1 from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.datname = current_database()";
+            sqlx::query(waiting).fetch_optional(&mut bureau.database().await).await.expect("an answer").map(|_| ())
+        })
+        .await;
+        let forget = "delete from sign_in_failure where tenant_id = $1";
+        sqlx::query(forget).bind(administrator.tenant).execute(&mut database).await.expect("the address is free");
+        sqlx::query("commit").execute(&mut database).await.expect("the change is committed");
+    };
+    let (refused, ()) = tokio::join!(fail(), changing);
+    assert!(is_refused(&refused), "{}", told(&refused));
 }

@@ -139,6 +139,7 @@ create table kit.claimed_key (key text primary key);
 grant select, insert on kit.claimed_key to rapport_system;
 
 -- Idempotency keys: what a key wrote, and what it found as it asked for, so that the answer can be given again.
+-- The actor is followed by whom it acts for, if for somebody else: another's request is another.
 create table kit.idempotency (
   tenant_id uuid not null,
   actor text not null,
@@ -180,6 +181,7 @@ create function kit.record(entry kit.entry) returns bigint language plpgsql as $
 declare
   journal_id bigint := nextval('kit.journal_id');
   recorded timestamptz := clock_timestamp();
+  key_actor text := entry.actor || coalesce('/' || entry.on_behalf_of, '');
   holder xid8;
 begin
   insert into kit.journal (id, tenant_id, record_type, record_id, version, ordinal, fact, message_type, message,
@@ -192,13 +194,13 @@ begin
       pg_current_xact_id(), recorded, entry.record_id, entry.bulk);
   if entry.key is not null then
     select xid into holder from kit.idempotency
-      where tenant_id = entry.tenant_id and actor = entry.actor and key = entry.key;
+      where tenant_id = entry.tenant_id and actor = key_actor and key = entry.key;
     if holder = pg_current_xact_id() then
       update kit.idempotency set written = written || (entry.record_type || '/' || entry.record_id || '@' || entry.version)
-        where tenant_id = entry.tenant_id and actor = entry.actor and key = entry.key;
+        where tenant_id = entry.tenant_id and actor = key_actor and key = entry.key;
     else
       insert into kit.idempotency (tenant_id, actor, key, request_hash, written)
-        values (entry.tenant_id, entry.actor, entry.key, entry.key_hash,
+        values (entry.tenant_id, key_actor, entry.key, entry.key_hash,
           array[entry.record_type || '/' || entry.record_id || '@' || entry.version]);
     end if;
   end if;

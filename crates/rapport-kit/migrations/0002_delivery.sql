@@ -48,11 +48,10 @@ create table kit.bound_key (
 );
 grant select, insert on kit.bound_key to rapport_system;
 
--- Leases: one holder at a time for a shard, a partition or a job; the token grows with each new holder.
+-- Leases: one holder at a time for a shard, a partition or a job.
 create table kit.lease (
   name text primary key,
   holder text not null,
-  token bigint not null,
   expires_at timestamptz not null
 );
 grant select, insert, update, delete on kit.lease to rapport_system;

@@ -20,8 +20,7 @@ select kit.tenant_table('kit.share');
 create table kit.policy_tenant (
   tenant_id uuid primary key,
   version bigint not null,
-  ready boolean not null,
-  deleted boolean not null
+  ready boolean not null
 );
 create table kit.policy_unit (
   tenant_id uuid not null,

@@ -53,7 +53,7 @@ pub(crate) struct AccessLog {
 }
 
 impl AccessLog {
-    /// Notes that a known subject was refused at the door of a method.
+    /// Notes that a known subject was refused, at the door of a method or within.
     pub(crate) fn denied(&self, tenant: Uuid, subject: &str, method: &'static str, reason: &str, request_id: &str) {
         let row = Row {
             tenant,

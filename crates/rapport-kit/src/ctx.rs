@@ -60,8 +60,8 @@ pub struct Call {
     /// Seals page tokens and keys request hashes; the same in all pods of a service.
     pub sealer: Sealer,
     log: AccessLog,
-    /// For the log line of a refusal; what may be seen is decided by [`Ctx::tenant`] alone.
-    tenant: OnceLock<Uuid>,
+    /// Tenant and subject of the token, for the logs of a refusal; what may be seen is decided by [`Ctx`] alone.
+    shown: OnceLock<(Uuid, String)>,
 }
 
 /// The context of an admitted call.
@@ -240,17 +240,17 @@ impl Call {
     /// A call that arrives now, for the layer stack and for work without a request.
     #[must_use]
     pub(crate) fn new(method: &'static str, request_id: String, deadline: Instant, sealer: Sealer, log: AccessLog) -> Self {
-        Self { method, request_id, trace_id: None, deadline, now: clock::now(), key: None, sealer, log, tenant: OnceLock::new() }
+        Self { method, request_id, trace_id: None, deadline, now: clock::now(), key: None, sealer, log, shown: OnceLock::new() }
     }
 
     /// Notes whose token the call showed.
-    pub(crate) fn of_tenant(&self, tenant: Uuid) {
-        let _ = self.tenant.set(tenant);
+    pub(crate) fn shows(&self, tenant: Uuid, subject: &str) {
+        let _ = self.shown.set((tenant, subject.to_owned()));
     }
 
-    /// The tenant whose valid token the call showed; none for anonymous and operators' calls.
-    pub(crate) fn tenant(&self) -> Option<Uuid> {
-        self.tenant.get().copied()
+    /// Tenant and subject of the valid token that the call showed; none for anonymous and operators' calls.
+    pub(crate) fn shown(&self) -> Option<(Uuid, &str)> {
+        self.shown.get().map(|(tenant, subject)| (*tenant, subject.as_str()))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: a connection is handed out with the caller's tenant set on it, or not at all; a connection
 //! whose statement was abandoned (its future dropped, its socket broken) is closed and never used again; no
-//! caller waits longer than a second for one, and none longer than a minute for an answer, so that a database that
-//! vanished without a word holds no task for ever. There is no way past this module to a connection.
+//! caller waits longer than a second for its turn, than three for an idle connection to answer and three for a new
+//! one, and than a minute for any answer, so that a database that vanished without a word holds no task for ever. There is no way past this module to a connection.
 
 mod conn;
 mod migrate;

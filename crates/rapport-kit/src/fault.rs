@@ -2,7 +2,8 @@
 //! caller can do.
 //!
 //! Guarantees: every non-OK answer carries exactly one ErrorInfo with every variable of the text; internals
-//! (SQL, stack, paths) stay in `source` and go to the log once, when the fault becomes an answer.
+//! (SQL, stack, paths) stay in `source` and go to the log once, when the fault becomes an answer. Whatever was
+//! sent, a refusal fits into the 16 KiB of headers that clients take: beyond them the whole connection would end.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -14,6 +15,12 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 /// Domain of all reasons, as ErrorInfo asks for.
 pub const DOMAIN: &str = "rapport";
+/// Wrong fields that are named; the others are counted.
+const VIOLATIONS: usize = 20;
+/// Bytes of a name, a field or what is wrong with it: callers may have sent any length.
+const NAME: usize = 200;
+/// Bytes of a text or of one of its variables.
+const TEXT: usize = 600;
 
 /// Why a call was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +51,18 @@ impl Fault {
 
     /// Several fields are wrong: INVALID_ARGUMENT, reason FIELD_INVALID, one violation for each.
     #[must_use]
-    pub fn invalid_fields(violations: Vec<(String, String)>) -> Self {
-        let fields = violations.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>().join(", ");
+    pub fn invalid_fields(mut violations: Vec<(String, String)>) -> Self {
+        let more = violations.len().saturating_sub(VIOLATIONS);
+        violations.truncate(VIOLATIONS);
+        for (field, problem) in &mut violations {
+            shorten(field, NAME);
+            shorten(problem, NAME);
+        }
+        let mut fields = violations.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>().join(", ");
+        if more > 0 {
+            shorten(&mut fields, TEXT - NAME);
+            fields.push_str(&format!(" and {more} more"));
+        }
         let text = match violations.as_slice() {
             [(field, problem)] => format!("Correct this field and send again: {field} {problem}."),
             _ => format!("Correct these fields and send again: {fields}."),
@@ -62,7 +79,8 @@ impl Fault {
 
     /// Absent, or hidden from the caller: NOT_FOUND, reason RECORD_NOT_FOUND. Both read the same.
     pub fn not_found(name: impl Into<String>) -> Self {
-        let name = name.into();
+        let mut name = name.into();
+        shorten(&mut name, NAME);
         Self::new(Code::NotFound, "RECORD_NOT_FOUND", format!("There is no {name} that you may see.")).with("name", name)
     }
 
@@ -117,6 +135,11 @@ impl Fault {
         Self::new(Code::Unavailable, reason, text).retry_after(Duration::from_millis(500))
     }
 
+    /// More than a message may take: RESOURCE_EXHAUSTED, reason MESSAGE_TOO_LARGE. Sending it again helps nobody.
+    pub(crate) fn too_large(text: &'static str) -> Self {
+        Self::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", text)
+    }
+
     /// The caller's deadline passed: DEADLINE_EXCEEDED, reason DEADLINE_PASSED.
     #[must_use]
     pub fn deadline() -> Self {
@@ -128,7 +151,7 @@ impl Fault {
     pub(crate) fn of_transport(status: &Status) -> Self {
         match status.code() {
             Code::Unimplemented => Self::new(Code::Unimplemented, "METHOD_UNKNOWN", "This service has no such method, or not in this encoding."),
-            Code::OutOfRange => Self::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", "Send less at once: a request may take at most 4 MiB."),
+            Code::OutOfRange => Self::too_large("Send less at once: a request may take at most 4 MiB."),
             Code::Internal if status.message().starts_with("failed to decode") => {
                 Self::argument("MESSAGE_UNREADABLE", "The request is not a message of this method.")
             }
@@ -200,6 +223,8 @@ impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         let state = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
         match (&error, state.as_deref()) {
+            // PostgreSQL keeps the character NUL in no text, and in no text within JSON.
+            (_, Some("22021" | "22P05")) => Self::argument("TEXT_INVALID", "Leave out the character NUL: no text can have it."),
             (_, Some("57014")) => Self::deadline().because(error),
             (_, Some("40001" | "40P01" | "55P03")) => Self::contended().because(error),
             (_, Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300"))
@@ -212,7 +237,7 @@ impl From<sqlx::Error> for Fault {
 }
 
 impl From<Fault> for Status {
-    fn from(Fault(fault): Fault) -> Self {
+    fn from(Fault(mut fault): Fault) -> Self {
         if let Some(source) = &fault.source {
             let cause = source.to_string();
             if fault.code == Code::Internal {
@@ -221,6 +246,8 @@ impl From<Fault> for Status {
                 tracing::warn!(reason = fault.reason, cause, "a call failed");
             }
         }
+        shorten(&mut fault.text, TEXT);
+        fault.metadata.iter_mut().for_each(|(_, value)| shorten(value, TEXT));
         let mut details = ErrorDetails::new();
         details.set_error_info(
             fault.reason,
@@ -234,5 +261,42 @@ impl From<Fault> for Status {
             details.set_retry_info(Some(wait));
         }
         Status::with_error_details(fault.code, fault.text, details)
+    }
+}
+
+/// Cuts a text down to `most` bytes, between two characters.
+fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_fits_into_headers_whatever_was_sent() {
+        let long = "名".repeat(10_000);
+        let many: Vec<(String, String)> = (0..1000).map(|index| (format!("contacts[{index}].{long}"), format!("{long} is unknown"))).collect();
+        for fault in [
+            Fault::invalid_fields(many),
+            Fault::not_found(&long),
+            Fault::etag_mismatch(&long),
+            Fault::argument("FILTER_INVALID", &long).with("filter", &long),
+        ] {
+            let response = Status::from(fault).into_http::<String>();
+            let bytes: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+            assert!(bytes < 15 * 1024, "{bytes} bytes: {response:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_wrong_fields_are_named_and_the_others_counted() {
+        let wrong = |count: usize| Fault::invalid_fields((1..=count).map(|index| (format!("f{index}"), "is wrong".to_owned())).collect());
+        assert_eq!(wrong(2).text(), "Correct these fields and send again: f1, f2.");
+        assert!(wrong(23).text().ends_with("f19, f20 and 3 more."), "{}", wrong(23).text());
+        assert_eq!(wrong(23).0.violations.len(), VIOLATIONS);
     }
 }

@@ -1,7 +1,7 @@
 //! Leases: one process at a time holds a name.
 //!
-//! Guarantees: a lease that is not renewed ends by the database's clock; the token grows with every new
-//! holder, so that late work of an earlier holder can be told.
+//! Guarantees: a lease that is not renewed ends by the database's clock. Late work of an earlier holder cannot be
+//! told, so that what is done under a lease must bear being done twice.
 
 use std::time::Duration;
 
@@ -32,10 +32,9 @@ impl Leases {
     pub async fn hold(&self, names: &[String]) -> Result<Vec<String>, Fault> {
         let mut conn = self.db.conn().await?;
         let held = sqlx::query_scalar(
-            "insert into kit.lease as l (name, holder, token, expires_at)
-             select name, $2, 1, now() + make_interval(secs => $3) from unnest($1::text[]) name order by name
-             on conflict (name) do update set holder = $2, expires_at = excluded.expires_at,
-               token = l.token + (l.holder <> $2)::int
+            "insert into kit.lease as l (name, holder, expires_at)
+             select name, $2, now() + make_interval(secs => $3) from unnest($1::text[]) name order by name
+             on conflict (name) do update set holder = $2, expires_at = excluded.expires_at
              where l.holder = $2 or l.expires_at < now()
              returning name",
         )

@@ -3,14 +3,17 @@
 //! Guarantees: a page token is sealed (AES-256-GCM-SIV), so that a caller can neither read nor make one; it opens
 //! only under the key that sealed it, for the same method, tenant, subject and arguments, within 24 hours.
 //! Everything else is INVALID_ARGUMENT with reason PAGE_TOKEN_INVALID. A token is a place in an order, never a
-//! permission: rows of the next page are read under the caller's own access.
+//! permission: rows of the next page are read under the caller's own access. A page ends before its rows take more
+//! than callers take in at once, so it may be shorter than was asked for.
 
 mod query;
 mod sealer;
 mod token;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Postgres, QueryBuilder};
+use prost::Message;
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, QueryBuilder, Row as _, ValueRef as _};
 use uuid::Uuid;
 
 use crate::ctx::Ctx;
@@ -23,6 +26,8 @@ pub use sealer::Sealer;
 const DEFAULT_SIZE: i32 = 50;
 /// Rows of the largest page.
 const MAX_SIZE: i32 = 1000;
+/// Bytes of a page's rows, but for one that takes more alone. What an answer adds to them must fit into 4 MiB too.
+const MAX_BYTES: usize = 3 * 1024 * 1024;
 
 /// Rows to read for `page_size`: 50 if it is 0, never more than 1000.
 ///
@@ -63,21 +68,62 @@ pub enum KeyValue {
     Time(DateTime<Utc>),
 }
 
-/// Ends the page of a list: of `rows`, read one beyond `size`, the last one is taken away, and the token of the next
-/// page is sealed over the place of the last row that stays. Empty at the end of the list.
+/// A row of a list, which tells what it takes in an answer.
+pub trait Measured {
+    /// Its size in bytes, about.
+    fn bytes(&self) -> usize;
+}
+
+impl Measured for PgRow {
+    fn bytes(&self) -> usize {
+        let value = |column| self.try_get_raw(column).ok().filter(|value| !value.is_null()).and_then(|value| value.as_bytes().ok());
+        (0..self.len()).filter_map(value).map(<[u8]>::len).sum()
+    }
+}
+
+/// How many of `rows` make a page of at most `size`; at least one.
+pub(crate) fn fit<R: Measured>(rows: &[R], size: i64) -> Result<usize, Fault> {
+    let size = usize::try_from(size).map_err(Fault::internal)?;
+    let mut bytes = 0;
+    let fit = rows.iter().take(size).take_while(|row| {
+        bytes += row.bytes();
+        bytes <= MAX_BYTES
+    });
+    Ok(fit.count().max(1))
+}
+
+/// Ends the page of a list: of `rows`, read one beyond `size`, those that do not fit are taken away, and the token of
+/// the next page is sealed over the place of the last row that stays. Empty at the end of the list.
 ///
 /// # Errors
 /// What `place` answers.
-pub fn end<R>(ctx: &Ctx, asked: &Query, rows: &mut Vec<R>, size: i64, place: impl FnOnce(&R) -> Result<Cursor, Fault>) -> Result<String, Fault> {
-    let size = usize::try_from(size).map_err(Fault::internal)?;
-    if rows.len() <= size {
+pub fn end<R: Measured>(
+    ctx: &Ctx,
+    asked: &Query,
+    rows: &mut Vec<R>,
+    size: i64,
+    place: impl FnOnce(&R) -> Result<Cursor, Fault>,
+) -> Result<String, Fault> {
+    let fit = fit(rows, size)?;
+    if rows.len() <= fit {
         return Ok(String::new());
     }
-    rows.truncate(size);
+    rows.truncate(fit);
     match rows.last() {
         Some(last) => Ok(ctx.call().sealer.seal(&place(last)?, asked)),
         None => Ok(String::new()),
     }
+}
+
+/// Refuses an answer that callers would not take in, for methods without pages.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE).
+pub fn require_fit(answer: &impl Message) -> Result<(), Fault> {
+    if answer.encoded_len() <= crate::MAX_MESSAGE {
+        return Ok(());
+    }
+    Err(Fault::too_large("Ask for less at once: an answer may take at most 4 MiB."))
 }
 
 /// The refusal of a page token; `problem` says what is wrong with it.
@@ -93,6 +139,20 @@ mod tests {
     fn a_page_has_50_rows_unless_the_caller_says_otherwise_and_never_more_than_1000() {
         for (asked, given) in [(0, 50), (1, 1), (50, 50), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
             assert_eq!(size(asked).unwrap(), given, "{asked}");
+        }
+    }
+
+    impl Measured for usize {
+        fn bytes(&self) -> usize {
+            *self
+        }
+    }
+
+    #[test]
+    fn a_page_ends_before_three_mebibytes_of_rows_but_never_before_the_first() {
+        let quarter = MAX_BYTES / 4;
+        for (rows, fitting) in [(vec![], 1), (vec![1; 3], 3), (vec![1; 9], 5), (vec![quarter; 9], 4), (vec![MAX_BYTES + 1, 1], 1)] {
+            assert_eq!(fit(&rows, 5).unwrap(), fitting, "{rows:?}");
         }
     }
 

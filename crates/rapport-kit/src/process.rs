@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rapport_proto::MethodRule;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
@@ -80,7 +82,8 @@ pub struct App {
     health: tonic_health::server::HealthReporter,
     served: Vec<&'static str>,
     consumers: Vec<Consumers>,
-    credentials: Vec<secrecy::SecretString>,
+    credentials: Vec<SecretString>,
+    identity: rpc::Client,
     tokens: Arc<Tokens>,
 }
 
@@ -113,7 +116,7 @@ impl App {
     }
 
     /// Accepts `credential` as an operator's or a service's own.
-    pub fn trust(&mut self, credential: secrecy::SecretString) {
+    pub fn trust(&mut self, credential: SecretString) {
         self.credentials.push(credential);
     }
 }
@@ -130,7 +133,7 @@ pub struct Running {
     health: tonic_health::server::HealthReporter,
     served: Vec<&'static str>,
     leave: Duration,
-    server: tokio::sync::oneshot::Receiver<bool>,
+    server: oneshot::Receiver<bool>,
 }
 
 /// Starts a service: database, policy feed, wiring, relay, consumers, server.
@@ -140,7 +143,31 @@ pub struct Running {
 /// cannot listen where it is told to, (METHOD_WITHOUT_RULE) if it serves a method whose rule it does not know;
 /// anything else that keeps the service from starting.
 pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Result<Running, Fault> {
-    use secrecy::ExposeSecret;
+    let databases = open(service, &config, &secrets).await?;
+    let listener = bind("listen", &config.listen).await?;
+    let address = listener.local_addr().map_err(Fault::internal)?;
+    let mut app = wire(service, config, secrets, databases, address).await?;
+    let rules = rules(service, &app.served)?;
+    if app.config.reflection {
+        reflection(&mut app, service)?;
+    }
+    let (keys, log) = (Arc::new(Keys::default()), AccessLog::default());
+    work(&mut app, service, &keys, &log);
+    let metrics = metrics_port(&app.config, &app.tasks).await?;
+    let accepting = CancellationToken::new();
+    let server = listen(&mut app, listener, rules, keys, log, &accepting);
+    // Whoever comes before the signing keys are here would be told to sign in again.
+    app.policy.begun(FIRST_ROUND).await;
+    for name in app.served.iter().chain(&[""]) {
+        app.health.set_service_status(*name, tonic_health::ServingStatus::Serving).await;
+    }
+    tracing::info!(service = service.name, %address, "serving");
+    let leave = Duration::from_secs(app.config.leave_seconds);
+    Ok(Running { address, metrics, tasks: app.tasks, accepting, health: app.health, served: app.served, leave, server })
+}
+
+/// The databases of the service, which must be as this build expects them.
+async fn open(service: &Service, config: &Config, secrets: &Secrets) -> Result<(Db, SystemDb), Fault> {
     let pool = PoolConfig { max_connections: config.database_connections, ..PoolConfig::default() };
     let db = Db::new(secrets.database_app.expose_secret(), pool)?;
     let system = SystemDb::new(secrets.database_system.expose_secret(), PoolConfig { max_connections: 4, ..PoolConfig::default() })?;
@@ -160,8 +187,11 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
     if let Err(error) = crate::upkeep::partitions(&system).await {
         tracing::warn!(%error, "the journal's partitions could not be made; upkeep tries again");
     }
-    let listener = bind("listen", &config.listen).await?;
-    let address = listener.local_addr().map_err(Fault::internal)?;
+    Ok((db, system))
+}
+
+/// The service wired to what it stands on; nothing runs yet.
+async fn wire(service: &Service, config: Config, secrets: Secrets, (db, system): (Db, SystemDb), address: SocketAddr) -> Result<App, Fault> {
     let tasks = Tasks::default();
     let identity = rpc::Settings { health: false, ..rpc::Settings::new(identity_address(service, &config, address)) };
     let identity = rpc::Client::new(identity, &[rapport_proto::METHODS, rpc::EXCHANGE], &tasks)?;
@@ -177,7 +207,7 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
         system,
         config,
         secrets,
-        tasks: tasks.clone(),
+        tasks,
         policy,
         sealer,
         routes,
@@ -185,53 +215,56 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
         served: Vec::new(),
         consumers: Vec::new(),
         credentials: Vec::new(),
+        identity,
         tokens: Arc::new(tokens),
     };
     (service.start)(&mut app).await?;
     common::serve_dead_letters(&mut app, service.name);
-    let rules = rules(service, &app.served)?;
-    if app.config.reflection {
-        reflection(&mut app, service)?;
-    }
-    let keys = Arc::new(Keys::default());
+    Ok(app)
+}
+
+/// Starts the background work of every service: policy feed, relay, consumers, upkeep, access log.
+fn work(app: &mut App, service: &Service, keys: &Arc<Keys>, log: &AccessLog) {
     let holder = format!("{}-{}", service.name, clock::new_id().simple());
     let broker = app.secrets.broker.clone().map(|url| Broker::new(url, app.config.broker_prefix.clone()));
-    let feed = Feed { identity, credential: app.secrets.credential.clone(), holder: holder.clone() };
-    feed.follow(app.policy.clone(), Arc::clone(&keys), broker.clone(), &tasks);
+    let feed = Feed { identity: app.identity.clone(), credential: app.secrets.credential.clone(), holder: holder.clone() };
+    feed.follow(app.policy.clone(), Arc::clone(keys), broker.clone(), &app.tasks);
     if let Some(broker) = &broker {
         let relay = Relay::new(service.name, holder, app.system.clone(), broker.clone());
-        tasks.spawn("relay", relay.run(tasks.clone()));
+        app.tasks.spawn("relay", relay.run(app.tasks.clone()));
         for consumers in std::mem::take(&mut app.consumers) {
-            consumers.run(&app.db, &app.system, broker, &tasks);
+            consumers.run(&app.db, &app.system, broker, &app.tasks);
         }
     }
-    crate::upkeep::run(&app.db, &app.system, &app.sealer, &app.config.retention, &tasks);
-    let log = AccessLog::default();
-    log.run(&app.system, &tasks);
-    let metrics = metrics_port(&app.config, &tasks).await?;
-    let accepting = CancellationToken::new();
+    crate::upkeep::run(&app.db, &app.system, &app.sealer, &app.config.retention, &app.tasks);
+    log.run(&app.system, &app.tasks);
+}
+
+/// Takes calls until `accepting` is cancelled; tells then whether every one came to its end.
+fn listen(
+    app: &mut App,
+    listener: TcpListener,
+    rules: Rules,
+    keys: Arc<Keys>,
+    log: AccessLog,
+    accepting: &CancellationToken,
+) -> oneshot::Receiver<bool> {
     let front = Front {
         rules,
-        door: Door { verifier: Verifier::new(keys), policy: app.policy.clone(), credentials: app.credentials, log: log.clone() },
+        door: Door { verifier: Verifier::new(keys), policy: app.policy.clone(), credentials: std::mem::take(&mut app.credentials) },
         slots: Slots::new(app.config.calls),
         leaving: accepting.clone(),
         sealer: app.sealer.clone(),
         log,
     };
-    let (ended, server) = tokio::sync::oneshot::channel();
+    let (ended, server) = oneshot::channel();
     let limits = Limits { connections: app.config.connections, drain: Duration::from_secs(app.config.drain_seconds) };
-    let serving = serve::serve(listener, app.routes.routes(), Arc::new(front), limits, accepting.clone());
-    tasks.spawn("server", async move {
+    let routes = std::mem::take(&mut app.routes).routes();
+    let serving = serve::serve(listener, routes, Arc::new(front), limits, accepting.clone());
+    app.tasks.spawn("server", async move {
         let _ = ended.send(serving.await);
     });
-    // Whoever comes before the signing keys are here would be told to sign in again.
-    app.policy.begun(FIRST_ROUND).await;
-    for name in app.served.iter().chain(&[""]) {
-        app.health.set_service_status(*name, tonic_health::ServingStatus::Serving).await;
-    }
-    tracing::info!(service = service.name, %address, "serving");
-    let leave = Duration::from_secs(app.config.leave_seconds);
-    Ok(Running { address, metrics, tasks, accepting, health: app.health, served: app.served, leave, server })
+    server
 }
 
 /// The rules of the service, which must be complete: a method without one would be let in by nobody's decision.
@@ -299,6 +332,11 @@ impl Running {
     pub fn abandon(&self) {
         self.accepting.cancel();
         self.tasks.stopping().cancel();
+    }
+
+    /// Ready when background work has panicked: whoever runs the process should end it and start it anew.
+    pub async fn failed(&self) {
+        self.tasks.failed().await;
     }
 
     /// Ends in good order; answers whether everything ended in time and no call was cut.

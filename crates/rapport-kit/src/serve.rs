@@ -35,6 +35,10 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const TOLD: usize = 64;
 /// They are closed after this time.
 const TELLING: Duration = Duration::from_secs(5);
+/// What a client of HTTP/2 says first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Between two looks at a preface that has come in part.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How far a server goes.
 #[derive(Debug, Clone, Copy)]
@@ -107,13 +111,12 @@ impl Server {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        // A peer that never speaks HTTP/2 would hold the drain up for ever, so it is waited for before the
-        // connection counts as one.
-        let mut preface = [0; 1];
+        // A peer that never speaks HTTP/2 would hold its place and the drain up for ever, since the library waits
+        // for the preface without an end; so it is waited for before the connection counts as one.
         tokio::select! {
             () = self.stop.cancelled() => return,
-            peeked = tokio::time::timeout(if place.crowded { TELLING } else { KEEPALIVE }, stream.peek(&mut preface)) => match peeked {
-                Ok(Ok(read)) if read > 0 => {}
+            greeted = tokio::time::timeout(if place.crowded { TELLING } else { KEEPALIVE }, greets(&stream)) => match greeted {
+                Ok(true) => {}
                 _ => return,
             },
         }
@@ -165,6 +168,18 @@ impl Server {
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = told => {}
+        }
+    }
+}
+
+/// Waits for the whole preface and leaves it to be read; false as soon as it cannot be one any more.
+async fn greets(stream: &TcpStream) -> bool {
+    let mut heard = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut heard).await {
+            Ok(read) if read == heard.len() => return heard == *PREFACE,
+            Ok(read) if read > 0 && heard.get(..read).is_some_and(|part| PREFACE.starts_with(part)) => tokio::time::sleep(LOOK).await,
+            _ => return false,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Background work that shutdown waits for.
 //!
-//! Guarantees: a task that panics is logged and counted, never silent; after `stop` every task has been told,
-//! and none outlives the wait.
+//! Guarantees: a task that panics is logged and counted, and [`Tasks::failed`] tells of it, upon which the process
+//! ends: it would say that it is well while a part of its work is not done any more. After `stop` every task has
+//! been told to end; nothing is cut off, so that what does not listen may outlive the wait.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    failed: CancellationToken,
     #[cfg(feature = "testing")]
     death: crate::testing::Death,
 }
@@ -43,12 +45,15 @@ impl Tasks {
         let work = self.tracker.track_future(work);
         #[expect(clippy::disallowed_methods, reason = "this is the tracked spawn")]
         let handle = tokio::spawn(work);
+        let failed = self.failed.clone();
         #[expect(clippy::disallowed_methods, reason = "only watches the task above and ends with it")]
         tokio::spawn(async move {
             if let Err(error) = handle.await
                 && error.is_panic()
             {
+                crate::metrics::panics().inc();
                 tracing::error!(task = name, "a background task panicked");
+                failed.cancel();
             }
         });
     }
@@ -57,6 +62,11 @@ impl Tasks {
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Becomes ready when a task has panicked.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// Waits for `wait`, or less if the process is to end: then false.

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rapport_kit::access::Levels;
 use rapport_kit::{Ctx, Db, Fault, name};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
@@ -44,8 +43,9 @@ impl Target {
 ///
 /// # Errors
 /// What the database answers.
-pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, entries: &[Reference<'_>]) -> Result<Vec<Result<Target, Fault>>, Fault> {
-    let pairs = entries.iter().flat_map(|entry| entry.external_ids);
+pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, resource: &str, entries: &[Reference<'_>]) -> Result<Vec<Result<Target, Fault>>, Fault> {
+    // PostgreSQL's text has no NUL: such an id is nobody's, and parsing refuses its entry alone.
+    let pairs = entries.iter().flat_map(|entry| entry.external_ids).filter(|pair| !pair.system.contains('\0') && !pair.id.contains('\0'));
     let (systems, ids): (Vec<String>, Vec<String>) = pairs.map(|pair| (pair.system.clone(), pair.id.clone())).unzip();
     let rows = sqlx::query!(
         "select e.system, e.external_id, e.record_id from external_ids e join unnest($3::text[], $4::text[]) sent(system, id)
@@ -60,7 +60,13 @@ pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, entries: &[Reference<
     .await?;
     let known: HashMap<(&str, &str), Uuid> = rows.iter().map(|row| ((row.system.as_str(), row.external_id.as_str()), row.record_id)).collect();
     let mut taken = HashSet::new();
-    Ok(entries.iter().map(|entry| target(collection, entry, &known, &mut taken)).collect())
+    let mut targets = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // Who does not see the ids may not learn of them by trying.
+        let readable = if entry.external_ids.is_empty() { Ok(()) } else { ctx.fields(resource).require_readable("external_ids") };
+        targets.push(readable.and_then(|()| target(collection, entry, &known, &mut taken)));
+    }
+    Ok(targets)
 }
 
 fn target<'a>(
@@ -128,7 +134,7 @@ pub fn is_stale(fault: &Fault) -> bool {
 /// # Errors
 /// PERMISSION_DENIED (PERMISSION_MISSING).
 pub fn require_create(ctx: &Ctx, permission: &'static str) -> Result<(), Fault> {
-    if ctx.scope_of(permission).levels == Levels::default() {
+    if !ctx.scope_of(permission).permits_anything() {
         return Err(
             Fault::denied("PERMISSION_MISSING", format!("The record is new and your roles lack {permission}.")).with("permission", permission)
         );

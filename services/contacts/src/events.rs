@@ -2,7 +2,9 @@
 
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::journal::{self, Entry, Record};
-use rapport_kit::{Ctx, Fault};
+use rapport_kit::{Ctx, Db, Fault};
+use rapport_proto::Event;
+use uuid::Uuid;
 
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
@@ -44,4 +46,15 @@ pub fn account(ctx: &Ctx, account: &Account, fact: account::Fact) -> Result<Entr
         }
         account::Fact::Undeleted => journal::entry(ctx, record, &pb::AccountUndeleted { account: state }, people),
     }
+}
+
+/// The deletion that made the record what it was at `version`, and the version that it made; none if it was not
+/// deleted then.
+///
+/// # Errors
+/// What the database answers.
+pub async fn deletion<E: Event>(db: &Db, ctx: &Ctx, record: Uuid, version: i64) -> Result<Option<(i64, E)>, Fault> {
+    let Some(last) = journal::before(db, ctx, record, version + 1).await?.filter(|last| last.fact == E::KEY) else { return Ok(None) };
+    let Some(message) = last.message else { return Ok(None) };
+    Ok(Some((last.version, E::decode(message.as_slice()).map_err(Fault::internal)?)))
 }

@@ -12,7 +12,8 @@ pub fn text(text: &mut String, effect: Option<Effect>) {
     }
 }
 
-/// Covers a value that has no first letter: masked, it is absent too.
+/// Covers a value that has no first letter: masked, it is absent too. Of one with parts the rules on all of them
+/// count ([`FieldRules::effect_on_whole`]), since it is not shown in parts.
 pub fn value<T: Default>(value: &mut T, effect: Option<Effect>) {
     if matches!(effect, Some(Effect::Masked | Effect::Hidden)) {
         *value = T::default();
@@ -24,15 +25,24 @@ pub fn contact_points(points: &mut Vec<pb::ContactPoint>, path: &str, rules: &Fi
     if rules.concerning(path).next().is_none() {
         return;
     }
+    let rules = with_normalized(path, rules);
     let part = |name: &str| rules.effect(&format!("{path}.{name}"));
     let (value, normalized, label) = (part("value"), part("normalized"), part("label"));
     for point in points.iter_mut() {
         text(&mut point.value, value);
-        // The normalised form says the same as the value and is covered with it.
-        text(&mut point.normalized, value.max(normalized));
+        text(&mut point.normalized, normalized);
         text(&mut point.label, label);
     }
     if rules.effect(path) == Some(Effect::Hidden) {
         points.clear();
     }
+}
+
+/// The rules, with the one on the value of contact points at `path` on their normalised form too: that says the same,
+/// whether it is shown or found by a filter.
+#[must_use]
+pub fn with_normalized(path: &str, rules: &FieldRules) -> FieldRules {
+    let own = rules.iter().map(|(path, effect)| (path.to_owned(), effect));
+    let value = rules.effect(&format!("{path}.value")).map(|effect| (format!("{path}.normalized"), effect));
+    FieldRules::new(own.chain(value).collect())
 }

@@ -74,6 +74,14 @@ impl Numbers {
     }
 }
 
+/// Refuses legal entities that are not known here.
+///
+/// # Errors
+/// FAILED_PRECONDITION (LEGAL_ENTITY_UNKNOWN); what the database answers.
+pub async fn require_known(db: &Db, ctx: &Ctx, entities: Vec<Uuid>) -> Result<(), Fault> {
+    own_series(db, ctx, entities).await.map(|_| ())
+}
+
 /// Whether the own series of each legal entity is gapless; none if it has no series.
 async fn own_series(db: &Db, ctx: &Ctx, entities: Vec<Uuid>) -> Result<HashMap<Uuid, Option<bool>>, Fault> {
     if entities.is_empty() {

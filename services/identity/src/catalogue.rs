@@ -31,6 +31,10 @@ pub(crate) fn has_permission(text: &str) -> bool {
 /// Whether `resource` has a field at `path` that a rule can hide. Identity's own records have none.
 pub(crate) fn has_field(resource: &str, path: &str) -> bool {
     let Some((service, record)) = resource.split_once('.') else { return false };
+    // Messages that are no resource are shown inside of one, under its rules.
+    if !has_permission(&format!("{resource}.*")) {
+        return false;
+    }
     let pool = match service {
         "contacts" => CONTACTS.as_ref(),
         _ => None,
@@ -41,11 +45,20 @@ pub(crate) fn has_field(resource: &str, path: &str) -> bool {
 
 fn reaches(message: MessageDescriptor, path: &str) -> bool {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    let Some(field) = message.get_field_by_name(first) else { return false };
+    let Some(field) = message.get_field_by_name(first).filter(|_| !is_always_shown(message.name(), first)) else { return false };
     match (rest, field.kind()) {
         (None, _) => true,
         (Some(rest), Kind::Message(inner)) => reaches(inner, rest),
         (Some(_), _) => false,
+    }
+}
+
+/// What everybody sees of a record that they see: a rule on it would hide nothing.
+fn is_always_shown(message: &str, field: &str) -> bool {
+    match message {
+        "Account" | "Contact" => matches!(field, "name" | "etag" | "create_time" | "update_time" | "delete_time"),
+        "ContactPoint" => matches!(field, "kind" | "primary" | "status" | "region"),
+        _ => false,
     }
 }
 
@@ -83,8 +96,31 @@ mod tests {
 
     #[test]
     fn fields_of_contracts_exist_and_others_do_not() {
-        assert!(has_field("contacts.contact", "name") && has_field("contacts.account", "display_name"));
-        for (resource, path) in [("contacts.contact", "wings"), ("contacts.dragon", "name"), ("identity.user", "email"), ("contacts", "name")] {
+        for (resource, path) in
+            [("contacts.contact", "person.birth_date.year"), ("contacts.contact", "person.contact_points.normalized"), ("contacts.account", "number")]
+        {
+            assert!(has_field(resource, path), "{resource} {path}");
+        }
+        for (resource, path) in [
+            ("contacts.contact", "wings"),
+            ("contacts.dragon", "name"),
+            ("identity.user", "email"),
+            ("contacts", "name"),
+            ("contacts.contact_point", "value"),
+        ] {
+            assert!(!has_field(resource, path), "{resource} {path}");
+        }
+    }
+
+    #[test]
+    fn no_rule_names_a_field_that_nothing_hides() {
+        for (resource, path) in [
+            ("contacts.contact", "name"),
+            ("contacts.account", "etag"),
+            ("contacts.account", "create_time.seconds"),
+            ("contacts.contact", "person.contact_points.status"),
+            ("contacts.account", "contact_points.kind"),
+        ] {
             assert!(!has_field(resource, path), "{resource} {path}");
         }
     }

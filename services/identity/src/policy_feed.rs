@@ -16,6 +16,8 @@ use tonic::{Request, Response, Status};
 use crate::Identity;
 
 const MAX_PAGE: i64 = 500;
+/// Bytes of changes in one answer, unless the first change alone has more: half of what a follower's client takes.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// Versions of one era in what is given out. A restore takes versions back; followers would hold what was lost
 /// for newer than what happens afterwards, were not all versions of an era above those of the era before.
 /// Events carry plain versions: from then on followers go by what they poll.
@@ -105,8 +107,9 @@ impl Rpc {
         .fetch_all(&mut conn)
         .await?;
         let size = usize::try_from(size).map_err(Fault::internal)?;
-        let has_more = rows.len() > size;
-        rows.truncate(size);
+        let given = fit(rows.iter().take(size).map(|row| row.message.as_ref().map_or(0, Vec::len)));
+        let has_more = rows.len() > given;
+        rows.truncate(given);
         if let Some(row) = rows.last() {
             place = Place { given: current, era: row.era, xid: row.xid.parse().map_err(Fault::internal)?, id: row.id };
         }
@@ -121,9 +124,26 @@ impl Rpc {
     }
 }
 
+/// How many changes of these sizes go into one answer. The first one always does, or the feed would stand still.
+fn fit(sizes: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let within = sizes.take_while(|size| {
+        bytes += size;
+        bytes <= MAX_BYTES
+    });
+    within.count().max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_holds_what_a_follower_takes_and_one_change_at_least() {
+        assert_eq!(fit([MAX_BYTES / 2, MAX_BYTES / 2, 1].into_iter()), 2);
+        assert_eq!(fit([MAX_BYTES + 1, 1].into_iter()), 1);
+        assert_eq!(fit([0; 500].into_iter()), 500);
+    }
 
     #[test]
     fn a_place_is_read_as_it_was_written() {

@@ -34,6 +34,8 @@ pub(crate) async fn require_open(conn: &mut Conn, own: &Identity, ctx: &Ctx, ema
 /// is marked by the same transaction.
 pub(crate) async fn count_failure(own: &Identity, ctx: &Ctx, policy: &SecurityPolicy, email: &str, user: Option<&User>) -> Result<(), Fault> {
     let mut tx = own.db.begin(ctx).await?;
+    // First the user, then the address, as whoever changes both has it: nobody waits in a circle.
+    user::stand_still(&mut tx, ctx, email).await?;
     // A failure that was under way when another one made the lock counts for nothing more.
     let locked_until = sqlx::query_scalar!(
         "insert into sign_in_failure as f (tenant_id, address, failures, locks, locked_until, failed_at) values ($1, $2, 1, 0, null, $3)
@@ -79,12 +81,16 @@ pub(crate) async fn forget(tx: &mut Tx, own: &Identity, ctx: &Ctx, email: &str) 
     Ok(())
 }
 
-/// Forgets failures that nobody repeated since `before`.
+/// Forgets failures that nobody repeated since `before`, at most 10,000 at a time.
 pub(crate) async fn purge(db: &SystemDb, before: DateTime<Utc>) -> Result<(), Fault> {
     let mut conn = db.conn().await?;
-    sqlx::query!("delete from sign_in_failure where failed_at < $1 and (locked_until is null or locked_until < $1)", before)
-        .execute(&mut conn)
-        .await?;
+    sqlx::query!(
+        "delete from sign_in_failure where ctid = any(array(
+           select ctid from sign_in_failure where failed_at < $1 and (locked_until is null or locked_until < $1) limit 10000))",
+        before
+    )
+    .execute(&mut conn)
+    .await?;
     Ok(())
 }
 

@@ -18,4 +18,4 @@ mod sql;
 pub(crate) use grants::{granting, require_everything, require_rules_kept, require_unit_within, require_within};
 pub(crate) use model::{Grant, Level, User, email_key, put_grant, remove_grant};
 pub(crate) use rpc::Rpc;
-pub(crate) use sql::{credentials, find, holds_password, insert_in, update_in, visible};
+pub(crate) use sql::{credentials, find, holds_password, insert_in, stand_still, update_in, visible};

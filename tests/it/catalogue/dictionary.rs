@@ -57,8 +57,9 @@ How to read the pages: one part for each proto file, in it first the methods, th
 ";
 
 /// Reasons that a method may answer although its comment names none of them: code, reason, when.
-const EVERYWHERE: [(&str, &str, &str); 14] = [
+const EVERYWHERE: [(&str, &str, &str); 15] = [
     ("INVALID_ARGUMENT", "FIELD_INVALID", "a field of the request is wrong; each is named"),
+    ("INVALID_ARGUMENT", "TEXT_INVALID", "a text of the request has the character NUL"),
     ("INVALID_ARGUMENT", "MESSAGE_UNREADABLE", "the request is not a message of this method"),
     ("INVALID_ARGUMENT", "RECORD_TOO_LARGE", "the record would take more than 256 KiB"),
     ("INVALID_ARGUMENT", "IDEMPOTENCY_KEY_REUSED", "the key came with another request before"),
@@ -68,7 +69,7 @@ const EVERYWHERE: [(&str, &str, &str); 14] = [
     ("PERMISSION_DENIED", "PERMISSION_MISSING", "no role of the caller holds the permission, or the credential is limited to others"),
     ("RESOURCE_EXHAUSTED", "OVERLOADED", "the process has as many calls as it can take; send again after the time that it gives"),
     ("RESOURCE_EXHAUSTED", "DATABASE_BUSY", "all connections to the database are in use; send again after the time that it gives"),
-    ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE", "the request takes more than 4 MiB"),
+    ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE", "the request or its answer takes more than 4 MiB"),
     ("UNAVAILABLE", "DATABASE_AWAY", "the database does not answer; send again after the time that it gives"),
     ("DEADLINE_EXCEEDED", "DEADLINE_PASSED", "the caller's deadline, or a minute, was over first"),
     ("INTERNAL", "INTERNAL", "a mistake on our side; the log tells more by the request id"),

@@ -54,6 +54,12 @@ impl FieldRules {
         self.rules.iter().filter(|(rule, _)| covers(rule, path)).map(|(_, effect)| *effect).max()
     }
 
+    /// Effect on a value that is shown whole or not at all: a rule on any part of it counts too.
+    #[must_use]
+    pub fn effect_on_whole(&self, path: &str) -> Option<Effect> {
+        self.concerning(path).map(|(_, effect)| effect).max()
+    }
+
     /// Refuses a filter or order by a field whose value the caller may not learn.
     ///
     /// # Errors

@@ -10,7 +10,6 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Refusal, Verified, Verifier};
 use crate::access::{Access, within};
-use crate::access_log::AccessLog;
 use crate::ctx::{Actor, Admitted, Call};
 use crate::fault::Fault;
 use crate::policy::Policy;
@@ -71,7 +70,6 @@ pub(crate) struct Door {
     pub(crate) policy: Policy,
     /// Credentials of the operator and of services; any of them opens operator's methods.
     pub(crate) credentials: Vec<SecretString>,
-    pub(crate) log: AccessLog,
 }
 
 impl Door {
@@ -99,12 +97,9 @@ impl Door {
         if claims.sid.is_some_and(|session| self.policy.session_ended(session)) {
             return Err(Refusal::NotValid.into());
         }
-        call.of_tenant(claims.tid);
+        call.shows(claims.tid, &claims.sub);
         let access = self.policy.access(claims.tid, verified.subject).await?.ok_or(Refusal::NotValid)?;
-        if let Err(fault) = self.allowed(rule, &verified, &access).await {
-            self.log.denied(claims.tid, &claims.sub, rule.path, fault.reason(), &call.request_id);
-            return Err(fault);
-        }
+        self.allowed(rule, &verified, &access).await?;
         let actor = match &claims.act {
             Some(service) => Actor { name: service.clone(), on_behalf_of: Some(claims.sub.clone()) },
             None => Actor { name: claims.sub.clone(), on_behalf_of: None },

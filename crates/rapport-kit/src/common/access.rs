@@ -104,6 +104,12 @@ struct Wanted<'a> {
     role: &'a str,
 }
 
+impl page::Measured for pb::Share {
+    fn bytes(&self) -> usize {
+        self.encoded_len()
+    }
+}
+
 impl Common {
     /// Stores a share and tells of it, in one transaction.
     async fn give(&self, ctx: &Ctx, record_name: &str, kind: RecordType, id: Uuid, wanted: Wanted<'_>) -> Result<pb::Share, Fault> {
@@ -153,6 +159,8 @@ impl Common {
             self.require_update(ctx, kind, id).await?;
         }
         let mut tx = self.db.begin(ctx).await?;
+        // The record before the share, as where one is given: the other way round, two requests would wait for each other.
+        let version = next_version(&mut tx, ctx, kind, id).await?;
         let gone = sqlx::query("delete from kit.share where tenant_id = $1 and record_id = $2 and subject_id = $3 and subject_kind = $4")
             .bind(ctx.tenant())
             .bind(id)
@@ -161,10 +169,9 @@ impl Common {
             .execute(tx.conn())
             .await?;
         if gone.rows_affected() == 0 {
-            // The answer shows nothing of the record, so that its version does not matter.
+            // The record's new version is rolled back. The answer shows nothing of it, so that none matters.
             return Ok(Done::Unchanged((), Record { collection: kind.collection, id, version: 0 }));
         }
-        let version = next_version(&mut tx, ctx, kind, id).await?;
         let event = pb::RecordUnshared { record: request.name.clone(), subject: request.subject.clone() };
         record(&mut tx, ctx, Record { collection: kind.collection, id, version }, &event).await?;
         tx.commit().await?;

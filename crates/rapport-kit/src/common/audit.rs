@@ -36,8 +36,8 @@ impl AuditService for Common {
         let before = cursor.map(|cursor| before(&cursor)).transpose()?;
         // One more, to know whether there is a next page.
         let mut rows = journal::changes(&self.db, &ctx, id, before, size + 1).await?;
-        let shown = usize::try_from(size).map_err(Fault::internal)?.min(rows.len());
-        let mut changes = Vec::with_capacity(shown);
+        let shown = page::fit(&rows, size)?;
+        let mut changes = Vec::with_capacity(shown.min(rows.len()));
         for (position, row) in rows.iter().take(shown).enumerate() {
             let mut earlier = rows.iter().skip(position + 1).find(|other| other.version < row.version && other.ordinal == 0).cloned();
             // Shares raise the version too, so the change before may lie any number of rows behind the page.
@@ -75,6 +75,13 @@ impl AuditService for Common {
             anchor: verdict.newest.map(hex::encode).unwrap_or_default(),
             anchor_missing: verdict.anchor_missing,
         }))
+    }
+}
+
+impl page::Measured for journal::Change {
+    /// A snapshot may be told twice: as what came after one change and before the next.
+    fn bytes(&self) -> usize {
+        2 * self.message.as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -159,7 +166,7 @@ fn checkpoint(cursor: &Cursor) -> Result<i64, Fault> {
 }
 
 fn foreign() -> Fault {
-    Fault::argument("PAGE_TOKEN_INVALID", "Begin again without a page token: this one does not belong to this list.")
+    page::invalid("belongs to another list")
 }
 
 /// The digest that an anchor says; none if it is empty.

@@ -12,7 +12,6 @@ use sqlx::{FromRow, Postgres, QueryBuilder, Row as _};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::clock;
 use crate::ctx::Ctx;
 use crate::db::{Db, Tx};
 use crate::fault::Fault;
@@ -20,6 +19,7 @@ use crate::filter::{self, Column, Field, Kind};
 use crate::inbox;
 use crate::journal::{self, Earlier, Entry, Record};
 use crate::page::{self, Query};
+use crate::{clock, command};
 
 /// Names in one request at most.
 const BATCH: usize = 1000;
@@ -143,6 +143,9 @@ impl DeadLetters {
         let mut tx = self.db.begin(ctx).await?;
         let letters = lock(&mut tx, ctx, ids).await?;
         if letters.is_empty() {
+            // A request that finds nothing uses its key up too; if it was used before, that answer is looked up.
+            Earlier::keep(tx.conn(), ctx, &[]).await?;
+            tx.commit().await?;
             return Ok(HashSet::new());
         }
         let entries = letters.iter().map(|letter| self.entry(ctx, letter, decision)).collect::<Result<Vec<Entry>, Fault>>()?;
@@ -182,11 +185,7 @@ impl DeadLetters {
         if names.is_empty() {
             return Err(Fault::invalid("names", "is required"));
         }
-        if names.len() > BATCH {
-            return Err(Fault::argument("BATCH_TOO_LARGE", format!("Send at most {BATCH} names at once."))
-                .with("max", BATCH.to_string())
-                .with("entries", names.len().to_string()));
-        }
+        command::require_size(names.len(), BATCH)?;
         let mut ids = Vec::with_capacity(names.len());
         let mut seen = HashSet::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
@@ -231,9 +230,10 @@ async fn lock(tx: &mut Tx, ctx: &Ctx, ids: &[Uuid]) -> Result<Vec<Row>, Fault> {
     Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(ctx.tenant()).bind(ids).fetch_all(tx.conn()).await?)
 }
 
+/// They are tried as often as new ones.
 async fn hand_over(tx: &mut Tx, ctx: &Ctx, letters: &[Row]) -> Result<(), Fault> {
     let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
-    sqlx::query("update kit.dead_letter set state = 'due', version = version + 1 where tenant_id = $1 and id = any($2)")
+    sqlx::query("update kit.dead_letter set state = 'due', attempts = 0, version = version + 1 where tenant_id = $1 and id = any($2)")
         .bind(ctx.tenant())
         .bind(ids)
         .execute(tx.conn())

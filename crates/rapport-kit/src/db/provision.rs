@@ -57,9 +57,10 @@ pub async fn provision(
     if !exists {
         let copy = template.map(|template| format!(" template {template}")).unwrap_or_default();
         connection.execute(AssertSqlSafe(format!("create database {database} owner {owner}_migrator{copy}"))).await?;
-        connection.execute(AssertSqlSafe(format!("revoke connect on database {database} from public"))).await?;
-        connection.execute(AssertSqlSafe(format!("grant connect on database {database} to {owner}_app, {owner}_system"))).await?;
     }
+    // Also where it exists: an earlier run may have come to its end between the two.
+    connection.execute(AssertSqlSafe(format!("revoke connect on database {database} from public"))).await?;
+    connection.execute(AssertSqlSafe(format!("grant connect on database {database} to {owner}_app, {owner}_system"))).await?;
     connection.close().await?;
     let login = |kind: &str| {
         let user = format!("{owner}_{kind}");

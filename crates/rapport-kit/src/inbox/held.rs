@@ -185,7 +185,8 @@ async fn count(db: &Db, tenant: Uuid, id: Uuid) -> Result<i32, Fault> {
     let mut conn = db.tenant(tenant).await?;
     let attempts: Option<i32> = sqlx::query_scalar(
         "update kit.dead_letter set attempts = attempts + 1, last_failed_at = now(),
-           first_failed_at = case when attempts = 0 then now() else first_failed_at end
+           -- One that is handed over again has its reason still, and has failed before.
+           first_failed_at = case when attempts = 0 and reason = '' then now() else first_failed_at end
          where tenant_id = $1 and id = $2 and state = 'due' returning attempts",
     )
     .bind(tenant)

@@ -3,7 +3,7 @@
 //! No look-up before the write: the write itself inserts the key and fails if it was used. With a key
 //! present, every refusal after parsing looks the key up before it is given, because the first request may
 //! have changed what the second is refused for. A request that finds everything as it asks for uses its key
-//! up too.
+//! up too. A key belongs to who acts and for whom: what a service does for one user is no answer to another.
 
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ impl Earlier {
         let row: Option<(Vec<u8>, Vec<String>, Vec<String>)> =
             sqlx::query_as("select request_hash, written, found from kit.idempotency where tenant_id = $1 and actor = $2 and key = $3")
                 .bind(ctx.tenant())
-                .bind(&ctx.actor().name)
+                .bind(holder(ctx))
                 .bind(&key.key)
                 .fetch_optional(&mut conn)
                 .await?;
@@ -61,7 +61,7 @@ impl Earlier {
              on conflict on constraint idempotency_key do update set found = excluded.found where kept.xid = pg_current_xact_id()",
         )
         .bind(ctx.tenant())
-        .bind(&ctx.actor().name)
+        .bind(holder(ctx))
         .bind(&key.key)
         .bind(&key.hash)
         .bind(found)
@@ -77,6 +77,15 @@ impl Earlier {
     pub fn record(&self) -> Result<(Uuid, i64), Fault> {
         let first = self.written.first().or(self.found.first());
         first.map(|(_, id, version)| (*id, *version)).ok_or_else(|| Fault::internal("an idempotency row names no record"))
+    }
+}
+
+/// Whose a key is, as `kit.record` stores it.
+fn holder(ctx: &Ctx) -> String {
+    let actor = ctx.actor();
+    match &actor.on_behalf_of {
+        Some(user) => format!("{}/{user}", actor.name),
+        None => actor.name.clone(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The seal: chained, salted digests over the journal behind the transaction horizon.
 //!
 //! Guarantees: a row that was changed, removed, added or put elsewhere behind a checkpoint is found by
-//! [`verify`], a removed or changed checkpoint likewise. Each row is digested by the digest of its payload, so
-//! that an erased payload can be told from a changed one. Order is (era, transaction id, id), and a
+//! [`verify`], a removed or changed checkpoint likewise. A payload that is emptied is a changed row too, since no
+//! digest of it is kept: whoever lets payloads be erased has to store one first. Order is (era, transaction id, id), and a
 //! checkpoint's rows are of one era, so that the chain goes on after a restore has begun a new one.
 //!
 //! What the chain cannot show by itself is that it once was longer: whoever removes the newest checkpoints

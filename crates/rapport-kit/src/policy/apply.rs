@@ -73,7 +73,7 @@ async fn one(tx: &mut Tx, change: &pb::PolicyChange) -> Result<Concern, Fault> {
 
 async fn store_tenant(tx: &mut Tx, target: &Target, ready: bool) -> Result<(), Fault> {
     sqlx::query(
-        "insert into kit.policy_tenant as p (tenant_id, version, ready, deleted) values ($1, $2, $3, false)
+        "insert into kit.policy_tenant as p (tenant_id, version, ready) values ($1, $2, $3)
          on conflict (tenant_id) do update set version = excluded.version, ready = excluded.ready where p.version < excluded.version",
     )
     .bind(target.tenant)

@@ -14,6 +14,7 @@ use super::Policy;
 use crate::auth::Keys;
 use crate::bus::{self, Broker, Queue};
 use crate::clock;
+use crate::db::Conn;
 use crate::fault::Fault;
 use crate::metrics;
 use crate::rpc::{Calls, Client};
@@ -55,9 +56,6 @@ impl Feed {
             tracing::warn!(%error, "stored signing keys could not be read");
         }
         let mut warned = false;
-        if let Err(error) = remember_ended(&policy).await {
-            tracing::warn!(%error, "sessions that were ended lately could not be read");
-        }
         // Each process keeps its own place: another one that moved the stored place on has emptied only its own memory.
         let mut since = None;
         loop {
@@ -85,13 +83,14 @@ impl Feed {
     }
 
     async fn round(&self, client: &mut PolicyServiceClient<Calls>, policy: &Policy, keys: &Keys, place: &mut Option<String>) -> Result<(), Fault> {
+        // Before identity is asked, so that a process that cannot reach it knows what others have stored.
+        let mut since = match place {
+            Some(since) => since.clone(),
+            None => place.insert(begin(policy).await?).clone(),
+        };
         let away = |status: tonic::Status| Fault::unavailable("IDENTITY_AWAY", "Identity does not answer.").because(status);
         let signing = client.get_signing_keys(pb::GetSigningKeysRequest {}).await.map_err(away)?.into_inner().keys;
         keys.replace(&policy.system, signing).await?;
-        let mut since = match place {
-            Some(since) => since.clone(),
-            None => begin(policy).await?,
-        };
         loop {
             let mut request = tonic::Request::new(pb::GetPolicyChangesRequest { since: since.clone(), page_size: PAGE });
             let bearer = format!("Bearer {}", self.credential.expose_secret()).parse().map_err(Fault::internal)?;
@@ -121,17 +120,17 @@ async fn hear(policy: &Policy, deliveries: &[bus::Delivery]) -> usize {
     deliveries.len()
 }
 
-/// Sessions that were ended before this process was there.
-async fn remember_ended(policy: &Policy) -> Result<(), Fault> {
-    let mut conn = policy.system.conn().await?;
+/// Sessions that were ended before this process began to follow.
+async fn remember_ended(policy: &Policy, conn: &mut Conn) -> Result<(), Fault> {
     let ended: Vec<Uuid> =
-        sqlx::query_scalar("select id from kit.policy_revoked_session where revoked_at > now() - interval '1 hour'").fetch_all(&mut conn).await?;
+        sqlx::query_scalar("select id from kit.policy_revoked_session where revoked_at > now() - interval '1 hour'").fetch_all(conn).await?;
     let forget_at = clock::now().timestamp() + 3600;
     policy.write(|memory| memory.ended_sessions.extend(ended.into_iter().map(|session| (session, forget_at))));
     Ok(())
 }
 
-/// The stored place. What memory took from the tables before may be older than that place.
+/// The stored place. What memory took from the tables before may be older than that place; sessions that were ended
+/// before it stand in the table alone, so that it is read after the place and not before.
 async fn begin(policy: &Policy) -> Result<String, Fault> {
     let mut conn = policy.system.conn().await?;
     let since: Option<String> = sqlx::query_scalar("select since from kit.policy_cursor").fetch_optional(&mut conn).await?;
@@ -140,6 +139,7 @@ async fn begin(policy: &Policy) -> Result<String, Fault> {
         memory.tenants.clear();
         memory.generation += 1;
     });
+    remember_ended(policy, &mut conn).await?;
     Ok(since.unwrap_or_default())
 }
 

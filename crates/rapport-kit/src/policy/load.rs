@@ -41,7 +41,7 @@ struct RoleRow {
 pub(super) async fn tenant_ready(db: &Db, tenant: Uuid) -> Result<bool, Fault> {
     let mut conn = db.tenant(tenant).await?;
     let ready: Option<bool> =
-        sqlx::query_scalar("select ready from kit.policy_tenant where tenant_id = $1 and not deleted").bind(tenant).fetch_optional(&mut conn).await?;
+        sqlx::query_scalar("select ready from kit.policy_tenant where tenant_id = $1").bind(tenant).fetch_optional(&mut conn).await?;
     Ok(ready.unwrap_or(false))
 }
 

@@ -129,9 +129,14 @@ async fn check(service: &Service, config: &Config, secrets: &Secrets) -> Result<
 
 async fn serve(service: &'static Service, config: Config, secrets: Secrets) -> Result<(), Fault> {
     let running = Box::pin(unless_asked_to_end(start(service, config, secrets))).await?;
-    asked_to_end().await?;
-    tracing::info!(service = service.name, "ending");
-    if running.stop().await { Ok(()) } else { Err(Fault::internal("some work did not end in time")) }
+    let failed = tokio::select! {
+        asked = asked_to_end() => asked.map(|()| false)?,
+        // Whoever runs the process starts it again, whole.
+        () = running.failed() => true,
+    };
+    tracing::info!(service = service.name, failed, "ending");
+    let in_time = running.stop().await;
+    if in_time && !failed { Ok(()) } else { Err(Fault::internal("some work panicked, or did not end in time")) }
 }
 
 /// The first process of a container gets no signal that it does not listen to, and would be waited for in vain.

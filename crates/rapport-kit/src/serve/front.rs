@@ -113,7 +113,7 @@ impl Front {
         let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
         metrics::calls().with_label_values(&[method, code]).observe(begun.elapsed().as_secs_f64());
         if code != "0" {
-            tell(&call, response.headers());
+            self.tell(&call, response.headers());
         }
         response
     }
@@ -140,7 +140,6 @@ impl Front {
     }
 
     async fn admitted(&self, routes: Routes, request: Request<Incoming>, kind: Kind, call: Arc<Call>) -> Result<Response<Body>, Fault> {
-        let (mut parts, body) = request.into_parts();
         // Health and reflection have slots of their own: they answer when all else is full.
         let slot = match kind {
             Kind::Ruled(_) => slot(&self.slots.calls).await?,
@@ -148,6 +147,19 @@ impl Front {
             Kind::Stream => slot(&self.slots.streams).await?,
             Kind::Unknown => return Err(Fault::of_transport(&Status::unimplemented(""))),
         };
+        // Panic: INTERNAL for this call, nothing for the others.
+        match AssertUnwindSafe(self.entered(routes, request, kind, call)).catch_unwind().await {
+            Ok(Ok(response)) if matches!(kind, Kind::Stream) => Ok(response.map(|body| Body::new(Attached::new(body, self.leaving.clone(), slot)))),
+            Ok(answer) => answer,
+            Err(_) => {
+                metrics::panics().inc();
+                Err(Fault::internal("a handler panicked"))
+            }
+        }
+    }
+
+    async fn entered(&self, routes: Routes, request: Request<Incoming>, kind: Kind, call: Arc<Call>) -> Result<Response<Body>, Fault> {
+        let (mut parts, body) = request.into_parts();
         if let Kind::Ruled(rule) = kind {
             // Auth: the method's rule; what it finds goes to the handler.
             let admitted = self.door.admit(rule, &parts.headers, &call).await.inspect_err(|_| metrics::denied_calls().inc())?;
@@ -158,16 +170,27 @@ impl Front {
         parts.extensions.insert(call);
         // The library would answer CANCELLED at the same moment as our own deadline.
         parts.headers.remove("grpc-timeout");
-        let handler = routes.oneshot(Request::from_parts(parts, Body::new(body)));
-        // Panic: INTERNAL for this call, nothing for the others.
-        match AssertUnwindSafe(handler).catch_unwind().await {
-            Ok(Ok(response)) if matches!(kind, Kind::Stream) => Ok(response.map(|body| Body::new(Attached::new(body, self.leaving.clone(), slot)))),
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(never)) => match never {},
-            Err(_) => {
-                metrics::panics().inc();
-                Err(Fault::internal("a handler panicked"))
+        match routes.oneshot(Request::from_parts(parts, Body::new(body))).await {
+            Ok(response) => Ok(response),
+            Err(never) => match never {},
+        }
+    }
+
+    /// One line of the log for a call that was refused or failed, without personal data; who was denied something
+    /// stands in the tenant's access log. Strangers, and whoever calls a full process, could fill the log: theirs are
+    /// figures, and lines only where the filter asks for them.
+    fn tell(&self, call: &Call, answer: &HeaderMap) {
+        let Some(status) = Status::from_header_map(answer) else { return };
+        let (method, request_id, code) = (call.method, call.request_id.as_str(), status.code());
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        match call.shown() {
+            Some((tenant, subject)) if code != Code::ResourceExhausted => {
+                if code == Code::PermissionDenied {
+                    self.log.denied(tenant, subject, method, &reason, request_id);
+                }
+                tracing::info!(method, ?code, reason, %tenant, request_id, "refused");
             }
+            _ => tracing::debug!(method, ?code, reason, request_id, "refused"),
         }
     }
 }
@@ -191,18 +214,6 @@ fn explained(response: Response<Body>) -> Response<Body> {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() != Code::Ok => Status::from(Fault::of_transport(&status)).into_http(),
         _ => response,
-    }
-}
-
-/// One line of the log for a call that was refused or failed, without personal data. Strangers, and whoever
-/// calls a full process, could fill the log: theirs are figures, and lines only where the filter asks for them.
-fn tell(call: &Call, answer: &HeaderMap) {
-    let Some(status) = Status::from_header_map(answer) else { return };
-    let (method, request_id, code) = (call.method, call.request_id.as_str(), status.code());
-    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    match call.tenant() {
-        Some(tenant) if code != Code::ResourceExhausted => tracing::info!(method, ?code, reason, %tenant, request_id, "refused"),
-        _ => tracing::debug!(method, ?code, reason, request_id, "refused"),
     }
 }
 

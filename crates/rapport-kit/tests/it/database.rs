@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rapport_kit::clock;
-use rapport_kit::db::PoolConfig;
-use rapport_kit::testing::{Infra, eventually};
+use rapport_kit::db::{PoolConfig, provision};
+use rapport_kit::testing::{Infra, eventually, password};
 use rapport_kit::{Db, Fault};
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
@@ -170,6 +170,27 @@ async fn the_addresses_of_a_database_are_such_that_every_client_takes_them() {
         let common = ["sslmode", "sslrootcert", "sslcert", "sslkey", "application_name", "options", "host"];
         assert!(keys.iter().all(|key| common.contains(key)), "psql knows no such parameter: {keys:?}");
         bare(login.expose_secret()).await.close().await.expect("the address leads to the database");
+    }
+}
+
+#[tokio::test]
+async fn an_installation_that_was_cut_short_is_completed_by_the_next_run() {
+    let (_, logins) = database(1).await;
+    let mut conn = superuser(&logins).await;
+    let database: String = sqlx::query_scalar("select current_database()").fetch_one(&mut conn).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("grant connect on database {database} to public"))).execute(&mut conn).await.unwrap();
+    provision(&Infra::from_environment().postgres, SERVICE.name, &database, None, &password()).await.expect("it is there already");
+    let open: bool = sqlx::query_scalar("select has_database_privilege('public', current_database(), 'connect')").fetch_one(&mut conn).await.unwrap();
+    assert!(!open, "everybody may still connect");
+}
+
+#[tokio::test]
+async fn a_text_with_the_character_nul_is_the_callers_mistake() {
+    let (db, _) = database(1).await;
+    let mut conn = db.for_tenant(&ctx(clock::new_id())).await.unwrap();
+    for (statement, text) in [("select $1::text", "a\0b"), ("select $1::text::jsonb", "\"a\\u0000b\"")] {
+        let error = sqlx::query(statement).bind(text).execute(&mut conn).await.expect_err("no text can have it");
+        assert_eq!(refusal(&Status::from(Fault::from(error))), (Code::InvalidArgument, "TEXT_INVALID".to_owned()), "{statement}");
     }
 }
 

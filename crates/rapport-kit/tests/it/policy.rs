@@ -3,11 +3,15 @@
 use prost::Message;
 use rapport_kit::bus::{Outcome, Outgoing, Publisher};
 use rapport_kit::clock;
+use rapport_kit::tasks::Tasks;
 use rapport_kit::testing::{Identity, Subject, TestService, eventually};
 use rapport_proto::Event;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
 use rapport_proto::common::v1::policy_change::State;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -79,21 +83,47 @@ async fn a_session_that_was_ended_opens_no_door() {
     let rig = Rig::start().await;
     let mut client = rig.client().await;
     let (tenant, role) = permitted(&rig.identity);
-    let mut caller = rig.identity.user(tenant, None, role, pb::GrantLevel::All);
-    let session = clock::new_id();
-    let mut claims = rig.identity.claims(tenant, &caller.name());
-    claims.sid = Some(session);
-    caller.token = rig.identity.token(&claims);
+    let caller = rig.identity.user(tenant, None, role, pb::GrantLevel::All);
+    let (caller, session) = in_session(&rig.identity, caller);
     verify(&mut client, &caller).await.expect("the session is alive");
-    let forget_time = prost_types::Timestamp { seconds: clock::now().timestamp() + 300, nanos: 0 };
-    let ended = State::RevokedSession(pb::PolicyRevokedSession { forget_time: Some(forget_time) });
-    rig.identity.tell(tenant, format!("sessions/{session}"), 1, Some(ended));
+    end(&rig.identity, tenant, session);
     everything_is_known(&rig.identity, &mut client).await;
     let status = verify(&mut client, &caller).await.expect_err("the session has ended");
     assert_eq!(refusal(&status), (Code::Unauthenticated, "CREDENTIAL_INVALID".to_owned()));
     // Other processes of the service, and the next one after a restart, know it too.
     let next = serve(&rig.logins, &rig.identity.address, |_| {}).await;
     let status = verify(&mut crate::support::client(next.address).await, &caller).await.expect_err("the session has ended");
+    assert_eq!(refusal(&status), (Code::Unauthenticated, "CREDENTIAL_INVALID".to_owned()));
+}
+
+#[tokio::test]
+async fn a_process_that_could_not_reach_identity_learns_of_sessions_that_ended_meanwhile() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    let (tenant, role) = permitted(&rig.identity);
+    let caller = rig.identity.user(tenant, None, role, pb::GrantLevel::All);
+    let (caller, session) = in_session(&rig.identity, caller);
+    verify(&mut client, &caller).await.expect("the session is alive");
+    let line = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = line.local_addr().unwrap();
+    drop(line);
+    let late = serve(&rig.logins, &format!("http://{address}"), |_| {}).await;
+    let mut late = crate::support::client(late.address).await;
+    verify(&mut late, &caller).await.expect("the session is alive");
+
+    // The first process hears of its end and stores that it has.
+    end(&rig.identity, tenant, session);
+    everything_is_known(&rig.identity, &mut client).await;
+    let identity = rig.identity.address.strip_prefix("http://").expect("an address").to_owned();
+    let line = TcpListener::bind(address).await.unwrap();
+    Tasks::default().spawn("line", async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut from, _)) = line.accept().await {
+            let mut to = TcpStream::connect(&identity).await.expect("identity listens");
+            connections.spawn(async move { copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    let status = eventually("the end of the session", async || verify(&mut late.clone(), &caller).await.err()).await;
     assert_eq!(refusal(&status), (Code::Unauthenticated, "CREDENTIAL_INVALID".to_owned()));
 }
 
@@ -162,6 +192,21 @@ async fn a_change_takes_effect_by_its_event_alone() {
 fn permitted(identity: &Identity) -> (Uuid, Uuid) {
     let tenant = identity.tenant();
     (tenant, identity.role(tenant, &["audit.seal.verify"], Vec::new()))
+}
+
+/// The same caller with a token of a session.
+fn in_session(identity: &Identity, caller: Subject) -> (Subject, Uuid) {
+    let session = clock::new_id();
+    let mut claims = identity.claims(caller.tenant, &caller.name());
+    claims.sid = Some(session);
+    (Subject { token: identity.token(&claims), ..caller }, session)
+}
+
+/// Identity tells that the session has ended.
+fn end(identity: &Identity, tenant: Uuid, session: Uuid) {
+    let forget_time = prost_types::Timestamp { seconds: clock::now().timestamp() + 300, nanos: 0 };
+    let ended = State::RevokedSession(pb::PolicyRevokedSession { forget_time: Some(forget_time) });
+    identity.tell(tenant, format!("sessions/{session}"), 1, Some(ended));
 }
 
 /// Ready when the service knows all that identity has told so far: it asks when somebody unknown comes.

@@ -9,7 +9,7 @@ use rapport_kit::tasks::Tasks;
 use rapport_kit::testing::{channel, eventually};
 use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
 use rapport_proto::{MethodRule, Repeat};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -55,17 +55,20 @@ async fn calls_under_way_at_the_end_get_their_answers() {
 async fn connections_on_which_nothing_happens_hold_nothing_up() {
     let rig = Rig::configured(|config| config.metrics = "127.0.0.1:0".to_owned()).await;
     let caller = rig.identity.administrator(rig.identity.tenant());
-    // One that never spoke, one that spoke and is idle now, one that watches, one at the other port.
+    // One that never spoke, one that began to, one that spoke and is idle now, one that watches, one at the other port.
     let mut watch = HealthClient::new(channel(&rig.running)).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().expect("a status").status(), ServingStatus::Serving);
     let _scraping = TcpStream::connect(rig.running.metrics.expect("a metrics port")).await.unwrap();
     let mut silent = TcpStream::connect(rig.running.address).await.unwrap();
+    let mut stuck = TcpStream::connect(rig.running.address).await.unwrap();
+    stuck.write_all(b"P").await.unwrap();
     let mut idle = rig.client().await;
     idle.list_changes(caller.request(do_as("answer:"))).await.unwrap();
     let ended = tokio::time::timeout(WELL_BEFORE_THE_DRAIN_ENDS, rig.running.stop()).await.expect("there is nothing to drain");
     assert!(ended);
-    // Both were attached until the server let go of them.
+    // All were attached until the server let go of them.
     assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0);
+    assert_eq!(stuck.read(&mut [0; 16]).await.unwrap_or(0), 0);
     idle.list_changes(caller.request(do_as("answer:"))).await.expect_err("nobody is there any more");
     drop(idle);
     // Whoever watches hears that it leaves, and then to watch elsewhere.
@@ -158,4 +161,13 @@ async fn health_says_that_the_service_leaves_before_it_is_gone() {
     let (in_time, status) = tokio::join!(rig.running.stop(), seen);
     assert_eq!(status, ServingStatus::NotServing);
     assert!(in_time);
+}
+
+#[tokio::test]
+async fn a_process_whose_background_work_panicked_says_so_to_whoever_runs_it() {
+    let rig = Rig::start().await;
+    let caller = rig.identity.administrator(rig.identity.tenant());
+    let mut client = rig.client().await;
+    client.list_changes(caller.request(do_as("panic later:"))).await.expect("the call itself is well");
+    tokio::time::timeout(Duration::from_secs(20), rig.running.failed()).await.expect("it is told");
 }

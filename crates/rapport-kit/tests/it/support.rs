@@ -77,6 +77,8 @@ impl AuditService for Desk {
         let (what, with) = request.get_ref().name.split_once(':').unwrap_or_default();
         match what {
             "panic" => panic!("this handler was asked to panic"),
+            "panic later" => self.tasks.spawn("probe", async { panic!("this task was asked to panic") }),
+            "deny" => return Err(Fault::denied("NOT_FOR_YOU", "Ask somebody else.").into()),
             "sleep" => self.sleep(&ctx, with).await?,
             "wait" => gate(with).pass().await,
             "hand on" => self.hand_on(&ctx, &request, with).await?,

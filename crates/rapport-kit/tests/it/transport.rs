@@ -13,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{Rig, SERVICE, client, do_as, gate, refusal, refused, runs, says_when_to_retry, serve, start_with};
+use crate::support::{Rig, SERVICE, client, do_as, gate, refusal, refused, runs, says_when_to_retry, serve, start_with, superuser};
 
 #[tokio::test]
 async fn a_call_past_its_deadline_is_told_so_and_its_query_ends() {
@@ -183,6 +183,27 @@ async fn a_refused_call_is_one_line_of_the_log_that_names_nobody() {
     let parts = ["/rapport.common.v1.AuditService/VerifySeal", "PermissionDenied", "PERMISSION_MISSING", "found-again", tenant.as_str()];
     assert!(parts.iter().all(|part| line.contains(part)), "{line}");
     assert!(!line.contains(&reader.id.to_string()), "the line names the caller: {line}");
+}
+
+#[tokio::test]
+async fn who_is_denied_something_stands_in_the_access_log_at_the_door_and_within() {
+    let rig = Rig::start().await;
+    let tenant = rig.identity.tenant();
+    let role = rig.identity.role(tenant, &["contacts.contact.read"], Vec::new());
+    let caller = rig.identity.user(tenant, None, role, pb::GrantLevel::All);
+    let mut client = rig.client().await;
+    client.verify_seal(caller.request(pb::VerifySealRequest::default())).await.expect_err("no permission");
+    client.list_changes(caller.request(do_as("deny:"))).await.expect_err("the handler denies it");
+    let expected = [("/VerifySeal", "PERMISSION_MISSING"), ("/ListChanges", "NOT_FOR_YOU")];
+    let expected = expected.map(|(method, reason)| (caller.name(), format!("/rapport.common.v1.AuditService{method}"), reason.to_owned(), 1));
+    let logged: Vec<(String, String, String, i32)> = eventually("both rows", async || {
+        let mut conn = superuser(&rig.logins).await;
+        let rows = sqlx::query_as("select subject, method, reason, calls from kit.access_log where tenant_id = $1 and kind = 'denied' order by id");
+        let rows: Vec<_> = rows.bind(tenant).fetch_all(&mut conn).await.expect("rows");
+        (rows.len() >= expected.len()).then_some(rows)
+    })
+    .await;
+    assert_eq!(logged, expected);
 }
 
 #[tokio::test]

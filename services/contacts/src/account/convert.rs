@@ -39,7 +39,7 @@ pub fn parse(sent: pb::Account, known: &Known<'_, Details>) -> Result<Details, F
     let mut found = Violations::default();
     let points = known.details.map_or(&[][..], |details| &details.profile.contact_points);
     let details = Details {
-        relationships: relationships(&mut found, &sent),
+        relationships: relationships(&mut found, sent.relationships),
         display_name: found.required("account.display_name", sent.display_name, limits::DISPLAY_NAME),
         legal_entity: found.reference("account.legal_entity", "legalEntities", &sent.legal_entity),
         parent: found.reference("account.parent", super::COLLECTION, &sent.parent),
@@ -69,10 +69,11 @@ pub fn kind(sent: &pb::Account) -> Kind {
     }
 }
 
-fn relationships(found: &mut Violations, sent: &pb::Account) -> Vec<Relationship> {
+fn relationships(found: &mut Violations, sent: Vec<i32>) -> Vec<Relationship> {
+    let sent = found.at_most("account.relationships", sent, limits::TAGS);
     let mut relationships = Vec::new();
-    for (index, number) in sent.relationships.iter().take(limits::TAGS).enumerate() {
-        match i16::try_from(*number).ok().and_then(Relationship::from_number) {
+    for (index, number) in sent.into_iter().enumerate() {
+        match i16::try_from(number).ok().and_then(Relationship::from_number) {
             Some(relationship) => relationships.push(relationship),
             None => found.add(format!("account.relationships[{index}]"), "must be a known relationship"),
         }
@@ -200,27 +201,29 @@ pub fn hide(account: &mut pb::Account, rules: &FieldRules) {
         return;
     }
     hide::text(&mut account.display_name, rules.effect("display_name"));
-    hide::value(&mut account.kind, rules.effect("kind"));
-    hide::value(&mut account.relationships, rules.effect("relationships"));
+    hide::value(&mut account.kind, rules.effect_on_whole("kind"));
+    hide::value(&mut account.relationships, rules.effect_on_whole("relationships"));
     hide::text(&mut account.number, rules.effect("number"));
-    hide::value(&mut account.legal_entity, rules.effect("legal_entity"));
-    hide::value(&mut account.parent, rules.effect("parent"));
+    hide::value(&mut account.legal_entity, rules.effect_on_whole("legal_entity"));
+    hide::value(&mut account.parent, rules.effect_on_whole("parent"));
     hide::text(&mut account.sector, rules.effect("sector"));
     hide::text(&mut account.website, rules.effect("website"));
-    hide::value(&mut account.employee_count, rules.effect("employee_count"));
-    hide::value(&mut account.annual_revenue, rules.effect("annual_revenue"));
-    hide::value(&mut account.founded_year, rules.effect("founded_year"));
+    hide::value(&mut account.employee_count, rules.effect_on_whole("employee_count"));
+    hide::value(&mut account.annual_revenue, rules.effect_on_whole("annual_revenue"));
+    hide::value(&mut account.founded_year, rules.effect_on_whole("founded_year"));
     hide::contact_points(&mut account.contact_points, "contact_points", rules);
-    hide::value(&mut account.addresses, rules.effect("addresses"));
-    hide::value(&mut account.owner, rules.effect("owner"));
-    hide::value(&mut account.external_ids, rules.effect("external_ids"));
-    hide::value(&mut account.tags, rules.effect("tags"));
+    hide::value(&mut account.addresses, rules.effect_on_whole("addresses"));
+    hide::value(&mut account.owner, rules.effect_on_whole("owner"));
+    hide::value(&mut account.external_ids, rules.effect_on_whole("external_ids"));
+    hide::value(&mut account.tags, rules.effect_on_whole("tags"));
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
+
+    use rapport_kit::access::Effect;
 
     use super::*;
     use crate::account::Refusal;
@@ -251,6 +254,20 @@ mod tests {
         for field in ["display_name", "relationships[0]", "employee_count", "founded_year", "parent", "currency_code", "units", "nanos"] {
             assert!(text.contains(field), "{field} in {text}");
         }
+    }
+
+    #[test]
+    fn relationships_are_refused_past_their_limit_and_not_cut() {
+        let sent = |count| pb::Account { relationships: vec![1; count], ..named("Acme") };
+        assert!(parse(sent(limits::TAGS), &known()).is_ok());
+        assert!(parse(sent(limits::TAGS + 1), &known()).unwrap_err().text().contains("account.relationships"));
+    }
+
+    #[test]
+    fn a_rule_on_a_part_hides_the_whole_that_is_not_shown_in_parts() {
+        let mut shown = pb::Account { annual_revenue: Some(google::Money { units: 7, ..Default::default() }), ..named("Acme") };
+        hide(&mut shown, &FieldRules::new(vec![("annual_revenue.units".to_owned(), Effect::Hidden)]));
+        assert_eq!(shown, named("Acme"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rapport_kit::{Ctx, Db, Fault, page};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::{RESOURCE, convert, sql};
-use crate::owner;
+use crate::{hide, owner};
 
 /// What lists can be filtered by.
 pub const FIELDS: &[Field] = &[
@@ -71,7 +71,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
         query.push(" and c.deleted_at is null");
     }
     ctx.scope().push(&mut query, sql::TABLE);
-    filter::push(&mut query, FIELDS, Some(SEARCH), &request.filter, rules)?;
+    filter::push(&mut query, FIELDS, Some(SEARCH), &request.filter, &hide::with_normalized("contact_points", rules))?;
     order.push_after(&mut query, after.as_ref(), "c.id")?;
     order.push_order_by(&mut query, "c.id");
     page::push_limit(&mut query, size);

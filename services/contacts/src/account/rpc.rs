@@ -7,14 +7,14 @@ use rapport_contacts_api::v1::account_service_server::AccountService;
 use rapport_kit::command::{self, Done, Settled};
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
-use rapport_kit::{Ctx, Db, Fault, clock, name};
+use rapport_kit::{Ctx, Db, Fault, clock, name, page};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::surroundings::Surroundings;
 use super::write::{self, Decided};
 use super::{Account, COLLECTION, RESOURCE, convert, list, sql, upsert};
-use crate::{convert as parts, external_id, limits, update};
+use crate::{convert as parts, events, external_id, limits, update};
 
 const READ: &str = "contacts.account.read";
 
@@ -58,6 +58,7 @@ impl AccountService for Accounts {
                 None => answer.missing_names.push(name::format(COLLECTION, id)),
             }
         }
+        page::require_fit(&answer)?;
         Ok(Response::new(answer))
     }
 
@@ -197,12 +198,15 @@ impl Accounts {
         let (id, version) = earlier.record()?;
         let visible = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
         let account = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
-        // A deletion left no snapshot, but a deleted record stays as it was left.
         if account.version() == version {
             return Ok(shown(ctx, convert::to_proto(account)));
         }
-        let snapshot: pb::Account = journal::at_version(&self.db, ctx, id, version).await?;
-        Ok(shown(ctx, pb::Account { etag: command::etag(version), ..snapshot }))
+        // A deletion leaves no snapshot: but for its time, the record stayed as it stood before.
+        let deletion: Option<(i64, pb::AccountDeleted)> = events::deletion(&self.db, ctx, id, version).await?;
+        let (stood, delete_time) = deletion.map_or((version, None), |(deleted, event)| (deleted - 1, event.delete_time));
+        let snapshot: pb::Account = journal::at_version(&self.db, ctx, id, stood).await?;
+        let update_time = delete_time.or(snapshot.update_time);
+        Ok(shown(ctx, pb::Account { etag: command::etag(version), update_time, delete_time, ..snapshot }))
     }
 }
 

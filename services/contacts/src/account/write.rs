@@ -5,10 +5,11 @@
 
 use rapport_kit::journal::{Earlier, Record};
 use rapport_kit::{Ctx, Db, Fault, Tx};
+use uuid::Uuid;
 
 use super::{Account, Fact, sql, tree};
 use crate::events;
-use crate::number::Numbers;
+use crate::number::{self, Numbers};
 
 /// A change that was decided and not written yet.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Decided {
     pub fact: Fact,
     /// Whether the account gets another place in the tree.
     pub moves: bool,
+    /// The legal entity that a stored account gets by it. It can never be another one, so it has to be right.
+    pub joins: Option<Uuid>,
 }
 
 impl Decided {
@@ -26,7 +29,7 @@ impl Decided {
     #[must_use]
     pub fn created((account, fact): (Account, Fact)) -> Self {
         let moves = account.details().parent.is_some();
-        Self { account, fact, moves }
+        Self { account, fact, moves, joins: None }
     }
 
     /// A change of `before`.
@@ -37,7 +40,8 @@ impl Decided {
             Fact::Updated => account.details().parent.is_some() && account.details().parent != before.details().parent,
             Fact::Deleted => true,
         };
-        Self { account, fact, moves }
+        let joins = account.details().legal_entity.filter(|_| before.details().legal_entity.is_none());
+        Self { account, fact, moves, joins }
     }
 }
 
@@ -48,7 +52,8 @@ impl Decided {
 /// FAILED_PRECONDITION (PARENT_DELETED, HIERARCHY_CYCLE, HIERARCHY_TOO_DEEP, ACCOUNT_HAS_CHILDREN,
 /// LEGAL_ENTITY_UNKNOWN); ALREADY_EXISTS (EXTERNAL_ID_TAKEN); what the database answers.
 pub async fn write(db: &Db, ctx: &Ctx, changes: &mut [&mut Decided], kept: &[Record]) -> Result<bool, Fault> {
-    if let ([Decided { account, fact: fact @ Fact::Updated, moves: false }], []) = (&*changes, kept) {
+    number::require_known(db, ctx, changes.iter().filter_map(|change| change.joins).collect()).await?;
+    if let ([Decided { account, fact: fact @ Fact::Updated, moves: false, .. }], []) = (&*changes, kept) {
         let entry = events::account(ctx, account, *fact)?;
         return sql::update(&mut db.for_tenant(ctx).await?, ctx, account, entry).await;
     }

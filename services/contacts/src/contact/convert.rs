@@ -135,24 +135,25 @@ pub fn hide(contact: &mut pb::Contact, rules: &FieldRules) {
         hide::text(&mut person.additional_name, rules.effect("person.additional_name"));
         hide::text(&mut person.salutation, rules.effect("person.salutation"));
         hide::text(&mut person.language, rules.effect("person.language"));
-        hide::value(&mut person.birth_date, rules.effect("person.birth_date"));
+        hide::value(&mut person.birth_date, rules.effect_on_whole("person.birth_date"));
         hide::text(&mut person.job_title, rules.effect("person.job_title"));
         hide::contact_points(&mut person.contact_points, "person.contact_points", rules);
-        hide::value(&mut person.addresses, rules.effect("person.addresses"));
+        hide::value(&mut person.addresses, rules.effect_on_whole("person.addresses"));
         hide::text(&mut person.notes, rules.effect("person.notes"));
     }
     if rules.effect("person") == Some(Effect::Hidden) {
         contact.person = None;
     }
-    hide::value(&mut contact.accounts, rules.effect("accounts"));
-    hide::value(&mut contact.owner, rules.effect("owner"));
-    hide::value(&mut contact.external_ids, rules.effect("external_ids"));
-    hide::value(&mut contact.tags, rules.effect("tags"));
+    hide::value(&mut contact.accounts, rules.effect_on_whole("accounts"));
+    hide::value(&mut contact.owner, rules.effect_on_whole("owner"));
+    hide::value(&mut contact.external_ids, rules.effect_on_whole("external_ids"));
+    hide::value(&mut contact.tags, rules.effect_on_whole("tags"));
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rapport_proto::common::v1::ExternalId;
 
     use super::super::parse::parse;
     use super::super::parse::tests::{details, known, named, point};
@@ -165,6 +166,17 @@ mod tests {
         hide(&mut shown, &rules);
         assert_eq!(shown.person.unwrap().given_name, "A…");
         assert!(shown.tags.is_empty());
+    }
+
+    #[test]
+    fn a_rule_on_a_part_hides_the_whole_that_is_not_shown_in_parts() {
+        let id = ExternalId { system: "erp".to_owned(), id: "7".to_owned() };
+        let mut shown = pb::Contact { accounts: vec![pb::AccountRole::default()], external_ids: vec![id], ..named("Ada") };
+        let person = shown.person.get_or_insert_default();
+        (person.birth_date, person.addresses) = (Some(Date { year: 1815, ..Date::default() }), vec![pb::Address::default()]);
+        let paths = ["person.birth_date.year", "person.addresses.postal_address", "accounts.role", "external_ids.id"];
+        hide(&mut shown, &FieldRules::new(paths.map(|path| (path.to_owned(), Effect::Hidden)).to_vec()));
+        assert_eq!(shown, named("Ada"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rapport_contacts_api::v1::contact_service_server::ContactService;
 use rapport_kit::command::{self, Done, Settled};
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
-use rapport_kit::{Ctx, Db, Fault, clock, name};
+use rapport_kit::{Ctx, Db, Fault, clock, name, page};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -57,6 +57,7 @@ impl ContactService for Contacts {
                 None => answer.missing_names.push(name::format(COLLECTION, id)),
             }
         }
+        page::require_fit(&answer)?;
         Ok(Response::new(answer))
     }
 
@@ -199,12 +200,15 @@ impl Contacts {
         let (id, version) = earlier.record()?;
         let visible = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
         let contact = visible.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))?;
-        // A deletion left no snapshot, but a deleted record stays as it was left.
         if contact.version() == version {
             return Ok(shown(ctx, convert::to_proto(contact)));
         }
-        let snapshot: pb::Contact = journal::at_version(&self.db, ctx, id, version).await?;
-        Ok(shown(ctx, pb::Contact { etag: command::etag(version), ..snapshot }))
+        // A deletion leaves no snapshot: but for its time, the record stayed as it stood before.
+        let deletion: Option<(i64, pb::ContactDeleted)> = events::deletion(&self.db, ctx, id, version).await?;
+        let (stood, delete_time) = deletion.map_or((version, None), |(deleted, event)| (deleted - 1, event.delete_time));
+        let snapshot: pb::Contact = journal::at_version(&self.db, ctx, id, stood).await?;
+        let update_time = delete_time.or(snapshot.update_time);
+        Ok(shown(ctx, pb::Contact { etag: command::etag(version), update_time, delete_time, ..snapshot }))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Contacts against a real PostgreSQL and a real RabbitMQ: what its callers may rely on.
 
+mod entries;
 mod numbers;
 mod owners;
 mod repeats;
 mod shares;
+mod sizes;
 mod support;

@@ -130,3 +130,28 @@ async fn a_refused_batch_loses_no_number_of_a_gapless_series() {
     assert_eq!(refusal(&status), (Code::InvalidArgument, "RECORD_TOO_LARGE".to_owned()));
     assert_eq!(numbers(&desk, accounts("sound", &[own, own])).await, ["P-000001", "P-000002"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_gets_no_legal_entity_that_nobody_knows() {
+    let desk = Desk::open().await;
+    let known = legal_entity(&mut desk.database().await, desk.tenant, None).await;
+    let account = pb::Account {
+        display_name: "Steel".to_owned(),
+        external_ids: vec![common::ExternalId { system: "erp".to_owned(), id: "1".to_owned() }],
+        ..pb::Account::default()
+    };
+    let request = desk.clerk.request(pb::CreateAccountRequest { account: Some(account) });
+    let account = desk.accounts().create_account(request).await.unwrap().into_inner();
+    let of = |entity: Uuid| pb::Account { name: account.name.clone(), legal_entity: name::format("legalEntities", entity), ..pb::Account::default() };
+    let update = async |entity: Uuid| {
+        let request = pb::UpdateAccountRequest { account: Some(of(entity)), update_mask: None };
+        desk.accounts().update_account(desk.clerk.request(request)).await.map(tonic::Response::into_inner)
+    };
+    let unknown = clock::new_id();
+    let status = update(unknown).await.expect_err("nobody knows it");
+    assert_eq!(refusal(&status), (Code::FailedPrecondition, "LEGAL_ENTITY_UNKNOWN".to_owned()));
+    let batch = pb::BatchUpsertAccountsRequest { accounts: vec![of(unknown)], atomic: false };
+    let status = desk.accounts().batch_upsert_accounts(desk.clerk.request(batch)).await.expect_err("a batch neither");
+    assert_eq!(refusal(&status), (Code::FailedPrecondition, "LEGAL_ENTITY_UNKNOWN".to_owned()));
+    assert_eq!(update(known).await.unwrap().legal_entity, of(known).legal_entity);
+}

@@ -2,6 +2,8 @@
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::upsert_contact_result::{Outcome, Result as Outcomes};
+use rapport_kit::auth::Claims;
+use rapport_kit::testing::Subject;
 use rapport_proto::common::v1 as common;
 use tonic::{Code, Status};
 
@@ -31,6 +33,37 @@ async fn a_change_that_changes_nothing_uses_its_key_up_and_keeps_its_answer() {
     assert_reused(desk.tag(&name, "vip", Some("gone")).await);
     let repeated = desk.contacts().delete_contact(desk.clerk.keyed(delete(), "gone")).await.unwrap().into_inner();
     assert_eq!(repeated, again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_keeps_its_answer_though_the_record_came_back() {
+    let desk = Desk::open().await;
+    let name = desk.create(named("Celik")).await.unwrap().name;
+    let delete = async |key: &str| {
+        let request = pb::DeleteContactRequest { name: name.clone(), etag: String::new() };
+        desk.contacts().delete_contact(desk.clerk.keyed(request, key)).await.unwrap().into_inner()
+    };
+    let deleted = delete("deletes").await;
+    let subject = desk.service.identity.user_with(desk.tenant, None, &[]).name();
+    desk.share(reading(&name, &subject), None).await.unwrap();
+    assert_eq!(delete("deletes").await, deleted, "though it was shared in the bin");
+    let found = delete("finds").await;
+    let undelete = pb::UndeleteContactRequest { name: name.clone(), etag: String::new() };
+    desk.contacts().undelete_contact(desk.clerk.request(undelete)).await.unwrap();
+    for (key, first) in [("deletes", &deleted), ("finds", &found)] {
+        assert_eq!(&delete(key).await, first, "{key}: though it was brought back");
+        assert!(first.delete_time.is_some() && first.person.is_some());
+    }
+
+    // Accounts are held to the same.
+    let account = pb::Account { display_name: "Steel".to_owned(), ..pb::Account::default() };
+    let request = desk.clerk.request(pb::CreateAccountRequest { account: Some(account) });
+    let name = desk.accounts().create_account(request).await.unwrap().into_inner().name;
+    let delete = || desk.clerk.keyed(pb::DeleteAccountRequest { name: name.clone(), etag: String::new() }, "account");
+    let deleted = desk.accounts().delete_account(delete()).await.unwrap().into_inner();
+    let undelete = pb::UndeleteAccountRequest { name: name.clone(), etag: String::new() };
+    desk.accounts().undelete_account(desk.clerk.request(undelete)).await.unwrap();
+    assert_eq!(desk.accounts().delete_account(delete()).await.unwrap().into_inner(), deleted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,4 +173,22 @@ async fn a_key_is_looked_up_before_a_share_is_refused_for_its_subject_or_record(
     assert_eq!(desk.share(reading(&name, &subject), Some("key")).await.unwrap(), given);
     let refused = desk.share(reading(&name, &subject), None).await.expect_err("the subject is gone");
     assert_eq!(refusal(&refused), (Code::InvalidArgument, "FIELD_INVALID".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_uses_one_key_for_two_users_acts_for_both() {
+    let desk = Desk::open().await;
+    let identity = &desk.service.identity;
+    let mut created = Vec::new();
+    for user in [identity.administrator(desk.tenant), identity.administrator(desk.tenant)] {
+        let claims = Claims { act: Some("services/campaigns".to_owned()), ..identity.claims(desk.tenant, &user.name()) };
+        let service = Subject { token: identity.token(&claims), ..user };
+        for _ in 0..2 {
+            let request = service.keyed(pb::CreateContactRequest { contact: Some(named("Celik")) }, "key");
+            created.push(desk.contacts().create_contact(request).await.expect("a contact").into_inner());
+        }
+    }
+    let [one, repeated, other, repeated_too] = created.as_slice() else { panic!("four answers") };
+    assert_eq!((one, other), (repeated, repeated_too));
+    assert_ne!(one.name, other.name);
 }

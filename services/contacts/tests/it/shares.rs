@@ -1,7 +1,9 @@
 //! Shares of one record: how many there may be, and how history is told around them.
 
 use rapport_kit::clock;
+use rapport_kit::testing::eventually;
 use rapport_proto::common::v1 as common;
+use sqlx::Connection;
 use tonic::Code;
 
 use crate::support::{Desk, named, reading, refusal};
@@ -47,4 +49,35 @@ async fn a_change_is_told_against_the_one_before_it_though_that_lies_behind_the_
     let told: Vec<&str> = change.field_changes.iter().map(|field| field.path.as_str()).collect();
     assert_eq!(told, ["tags"], "the shares between them say nothing of the record's own fields");
     assert!(!page.next_page_token.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_is_taken_back_behind_whoever_holds_the_record_without_a_circle() {
+    let desk = Desk::open().await;
+    let name = desk.create(named("Celik")).await.unwrap().name;
+    let subject = desk.service.identity.user_with(desk.tenant, None, &[]).name();
+    desk.share(reading(&name, &subject), None).await.unwrap();
+    // Somebody who gives the same share again has the record and comes to the share next.
+    let mut giver = desk.superuser().await;
+    let mut giver = giver.begin().await.unwrap();
+    let record = rapport_kit::name::split(&name).map(|(_, id)| id);
+    sqlx::query("select from contacts where id = $1 for update").bind(record).execute(&mut *giver).await.unwrap();
+    let taking = async {
+        let request = common::UnshareRecordRequest { name: name.clone(), subject: subject.clone() };
+        desk.access().unshare_record(desk.clerk.request(request)).await
+    };
+    let giving = async {
+        eventually("a request that waits for the record", async || {
+            let query = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+            let waits: bool = sqlx::query_scalar(query).fetch_one(&mut desk.superuser().await).await.expect("an answer");
+            waits.then_some(())
+        })
+        .await;
+        sqlx::query("set local lock_timeout = '500ms'").execute(&mut *giver).await.unwrap();
+        let given = sqlx::query("update kit.share set role = 'again' where record_id = $1").bind(record).execute(&mut *giver).await;
+        assert_eq!(given.expect("nobody holds the share").rows_affected(), 1);
+        giver.commit().await.unwrap();
+    };
+    let (taken, ()) = tokio::join!(taking, giving);
+    taken.expect("it is taken back then");
 }

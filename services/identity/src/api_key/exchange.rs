@@ -1,12 +1,13 @@
 //! Making, listing, revoking and exchanging keys.
 
 use chrono::TimeDelta;
+use prost::Message;
 use rapport_identity_api::v1 as pb;
 use rapport_kit::auth::API_KEY_PREFIX as PREFIX;
 use rapport_kit::command::Done;
 use rapport_kit::ctx::Call;
 use rapport_kit::journal::{Earlier, Record};
-use rapport_kit::page::{self, Cursor, Query};
+use rapport_kit::page::{self, Cursor, Measured, Query};
 use rapport_kit::{Ctx, Fault, clock, name};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -100,6 +101,12 @@ impl Page {
         let query = Query::of(ctx).with("parent", account);
         let before = own.sealer.open(&request.page_token, &query)?.map_or(Uuid::max(), |cursor| cursor.id);
         Ok(Self { account, size, query, before })
+    }
+}
+
+impl Measured for ApiKey {
+    fn bytes(&self) -> usize {
+        self.to_proto().encoded_len()
     }
 }
 

@@ -27,9 +27,6 @@ impl pb::business_unit_service_server::BusinessUnitService for Rpc {
         let asked = required(request.into_inner().business_unit, "business_unit")?;
         let whole = Mask::parse(None, |_| true, convert::KNOWN)?;
         let unit = convert::change(BusinessUnit::top(clock::new_id(), "", ctx.now()), &asked, &whole)?;
-        if unit.parent.is_none() && unit.legal_entity.is_none() {
-            return Err(Fault::invalid("business_unit.legal_entity", "must be given for a unit at the top").into());
-        }
         let outcome = self.create(&ctx, unit).await;
         Ok(Response::new(command::answer(&self.0.db, &ctx, outcome).await?))
     }
@@ -125,9 +122,13 @@ impl Rpc {
     }
 }
 
-/// Checks the place of `unit` in the tree and gives it its parent's company if it names none.
+/// Checks the place of `unit` in the tree and gives it its parent's company if it names none. At the top it needs one of
+/// its own; only the unit that a tenant begins with has none until it is given one.
 async fn place(tx: &mut Tx, ctx: &Ctx, unit: &mut BusinessUnit, height: usize) -> Result<(), Fault> {
-    let Some(parent) = unit.parent else { return Ok(()) };
+    let Some(parent) = unit.parent else {
+        let missing = || Fault::invalid("business_unit.legal_entity", "must be given for a unit at the top");
+        return unit.legal_entity.map(|_| ()).ok_or_else(missing);
+    };
     let above = sql::upwards(tx.conn(), ctx, parent).await?;
     let parent =
         sql::find(tx.conn(), ctx, parent).await?.ok_or_else(|| Fault::invalid("business_unit.parent", "must be a business unit of this tenant"))?;

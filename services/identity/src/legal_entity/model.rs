@@ -35,7 +35,7 @@ pub(crate) struct Series {
     pub(crate) collection: String,
     pub(crate) prefix: String,
     pub(crate) gapless: bool,
-    /// The number that comes next, as of the last change.
+    /// The number that the series began with.
     pub(crate) next: i64,
 }
 
@@ -45,13 +45,13 @@ impl LegalEntity {
         name::format("legalEntities", self.id)
     }
 
-    /// Takes over these series; each keeps its place.
+    /// Takes over these series; each keeps its place. Others give the numbers out, so that each that is stored may have
+    /// given some: none goes, and none becomes gapless.
     pub(super) fn set_series(&mut self, mut series: Vec<Series>) -> Result<(), Fault> {
-        let used = self.series.iter().filter(|series| series.next > 1);
-        for own in used {
+        for own in &self.series {
             let kept = series.iter().find(|new| new.collection == own.collection);
             if !kept.is_some_and(|new| !new.gapless || own.gapless) {
-                let text = format!("Leave the series of {} as it is: it has given out numbers.", own.collection);
+                let text = format!("Keep the series of {} as it is or let it have gaps: numbers of it may be in use.", own.collection);
                 return Err(Fault::precondition("NUMBER_SERIES_IN_USE", text).with("collection", &own.collection));
             }
         }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_keeps_its_place_and_cannot_go_once_it_is_used() {
+    fn a_series_keeps_its_place_and_neither_goes_nor_becomes_gapless() {
         let now = DateTime::UNIX_EPOCH;
         let mut entity = LegalEntity {
             id: Uuid::nil(),
@@ -84,13 +84,14 @@ mod tests {
             default_language: String::new(),
             time_zone: String::new(),
             tax_ids: Vec::new(),
-            series: vec![series("quotes", false, 7), series("orders", false, 1)],
+            series: vec![series("quotes", true, 7), series("orders", false, 1)],
             created_at: now,
             updated_at: now,
         };
-        assert_eq!(entity.set_series(Vec::new()).unwrap_err().reason(), "NUMBER_SERIES_IN_USE");
-        assert!(entity.set_series(vec![series("quotes", true, 0)]).is_err());
-        entity.set_series(vec![series("quotes", false, 0), series("cases", true, 99)]).unwrap();
-        assert_eq!(entity.series, [series("quotes", false, 7), series("cases", true, 1)]);
+        for refused in [vec![series("quotes", true, 0)], vec![series("quotes", true, 0), series("orders", true, 0)]] {
+            assert_eq!(entity.set_series(refused).unwrap_err().reason(), "NUMBER_SERIES_IN_USE");
+        }
+        entity.set_series(vec![series("quotes", false, 0), series("orders", false, 0), series("cases", true, 99)]).unwrap();
+        assert_eq!(entity.series, [series("quotes", false, 7), series("orders", false, 1), series("cases", true, 1)]);
     }
 }

@@ -161,9 +161,8 @@ fn require_own(role: &Role) -> Result<(), Fault> {
 
 /// Nobody puts more into a role than they have.
 fn require_held(ctx: &Ctx, permission: &str, everywhere: bool) -> Result<(), Fault> {
-    let levels = ctx.scope_of(permission).levels;
-    let held = levels.all || !everywhere && (levels.own || levels.team || levels.subtree);
-    if held {
+    let held = ctx.scope_of(permission);
+    if held.is_everything() || !everywhere && held.permits_anything() {
         return Ok(());
     }
     Err(Fault::denied("GRANT_EXCEEDS_CALLER", format!("Leave out {permission}: you do not hold it yourself.")).with("permission", permission))

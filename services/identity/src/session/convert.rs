@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
+use prost::Message;
 use rapport_identity_api::v1 as pb;
+use rapport_kit::page::Measured;
 use rapport_kit::{clock, name};
 use tonic::Request;
 use uuid::Uuid;
@@ -16,6 +18,12 @@ pub(super) fn client<T>(request: &Request<T>) -> (String, String) {
     let forwarded = text("x-forwarded-for").rsplit(',').next().unwrap_or_default().trim();
     let address = forwarded.parse::<IpAddr>().ok().or_else(|| request.remote_addr().map(|address| address.ip()));
     (agent, address.map(|address| address.to_string()).unwrap_or_default())
+}
+
+impl Measured for Session {
+    fn bytes(&self) -> usize {
+        to_proto(self, None).encoded_len()
+    }
 }
 
 /// The session as its caller sees it; `current` is the session of the caller's token.

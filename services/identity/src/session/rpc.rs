@@ -105,6 +105,5 @@ impl Rpc {
 }
 
 fn holds(ctx: &Ctx, permission: &str) -> bool {
-    let levels = ctx.scope_of(permission).levels;
-    levels.own || levels.team || levels.subtree || levels.all
+    ctx.scope_of(permission).permits_anything()
 }

@@ -114,7 +114,14 @@ pub(super) async fn refresh(own: &Identity, call: &Call, token: SecretString) ->
                     return opened(own, &ctx, session, &next);
                 }
             }
-            Token::Repeated => return opened(own, &ctx, session, &next),
+            Token::Repeated => {
+                // A new token is in use from now on: when the session ends, everybody has to hear of it.
+                if !sql::touch(&own.db, &ctx, session.id).await? {
+                    return Err(Fault::unauthenticated());
+                }
+                session.last_use_at = ctx.now();
+                return opened(own, &ctx, session, &next);
+            }
             Token::Spent => {
                 tracing::warn!(session = %session.id, "a spent refresh token came back; its session is ended");
                 end(own, &ctx, session.id, session.user).await?;

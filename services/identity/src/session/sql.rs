@@ -80,6 +80,14 @@ pub(super) async fn refresh(db: &Db, ctx: &Ctx, session: &Session) -> Result<boo
     Ok(done.execute(&mut conn).await?.rows_affected() == 1)
 }
 
+/// Notes that the session is in use; false if it has ended.
+pub(super) async fn touch(db: &Db, ctx: &Ctx, id: Uuid) -> Result<bool, Fault> {
+    let mut conn = db.for_tenant(ctx).await?;
+    let done =
+        sqlx::query!("update session set last_use_at = $3 where tenant_id = $1 and id = $2 and revoked_at is null", ctx.tenant(), id, ctx.now());
+    Ok(done.execute(&mut conn).await?.rows_affected() == 1)
+}
+
 /// Ends a session; false if it had ended already.
 pub(super) async fn end(db: &Db, ctx: &Ctx, id: Uuid, entries: &[Entry]) -> Result<bool, Fault> {
     let mut conn = db.for_tenant(ctx).await?;

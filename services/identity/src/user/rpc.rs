@@ -167,6 +167,7 @@ impl Rpc {
         command::require_etag(etag, before.version, || name.to_owned())?;
         let mut user = before.clone();
         let Some(fact) = self.apply(&mut tx, ctx, &mut user, change).await? else {
+            tx.commit().await?;
             let record = Record { collection: "users", id, version: before.version };
             return Ok(Done::Unchanged(before.to_proto(ctx.now()), record));
         };
@@ -190,7 +191,7 @@ impl Rpc {
         Ok(Done::Written(user.to_proto(ctx.now())))
     }
 
-    /// Changes `user`; none if everything is so already.
+    /// Changes `user`; none if everything about it is so already.
     async fn apply(&self, tx: &mut Tx, ctx: &Ctx, user: &mut User, change: Change) -> Result<Option<UserFact>, Fault> {
         let fact = match change {
             Change::Disable if !user.disabled => {
@@ -201,9 +202,13 @@ impl Rpc {
                 user.disabled = false;
                 UserFact::Enabled
             }
-            Change::Unlock if user.is_locked(ctx.now()) => {
-                user.locked_until = None;
+            Change::Unlock => {
+                // The address may have to wait though the user is not marked: it can be older than the user.
                 throttle::forget(tx, &self.0, ctx, &user.email).await?;
+                if !user.is_locked(ctx.now()) {
+                    return Ok(None);
+                }
+                user.locked_until = None;
                 UserFact::Unlocked
             }
             Change::Grant(grant) => {
@@ -217,7 +222,7 @@ impl Rpc {
                 UserFact::GrantsChanged
             }
             Change::Revoke(role) if remove_grant(&mut user.grants, role) => UserFact::GrantsChanged,
-            Change::Disable | Change::Enable | Change::Unlock | Change::Revoke(_) => return Ok(None),
+            Change::Disable | Change::Enable | Change::Revoke(_) => return Ok(None),
         };
         Ok(Some(fact))
     }

@@ -118,6 +118,14 @@ pub(crate) async fn holds_password(tx: &mut Tx, ctx: &Ctx, id: Uuid, verified_ha
     Ok(row.fetch_optional(tx.conn()).await?.unwrap_or(false))
 }
 
+/// Lets nobody else change the user with this address, if there is one, until the transaction ends.
+pub(crate) async fn stand_still(tx: &mut Tx, ctx: &Ctx, email: &str) -> Result<(), Fault> {
+    sqlx::query!("select from users where tenant_id = $1 and email_key = $2 for no key update", ctx.tenant(), email_key(email))
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 /// Stores a new user.
 pub(super) async fn insert(db: &Db, ctx: &Ctx, user: &User, password_hash: Option<&str>, entries: &[Entry]) -> Result<(), Fault> {
     let mut tx = db.begin(ctx).await?;
