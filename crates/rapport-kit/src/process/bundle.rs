@@ -78,7 +78,7 @@ const COUNTS: &str = "
          select recorded_at from kit.outbox order by shard, bulk, id limit 10000) events) as oldest,
       (select count(*) from (select from kit.dead_letter where state = 'dead' limit 10000) letters) as dead,
       (select count(*) from (select from kit.dead_letter where state <> 'dead' limit 10000) letters) as held,
-      (select count(*) from kit.policy_tenant where not deleted) as tenants,
+      (select count(*) from kit.policy_tenant) as tenants,
       (select count(*) from kit.policy_subject where not deleted) as subjects,
       (select max(sealed_at)::text from kit.seal) as sealed,
       (select count(*) from kit.claimed_key) as claimed,
