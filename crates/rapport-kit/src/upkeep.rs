@@ -31,6 +31,8 @@ const VERIFIED: u32 = 10;
 /// Starts the upkeep of one process. Several processes may do it at once.
 pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retention, tasks: &Tasks) {
     let (app, db, sealer, retention, waiting) = (app.clone(), db.clone(), sealer.clone(), retention.clone(), tasks.clone());
+    // Figures with labels are there from the start too, not with the first round.
+    connections(&app, &db);
     tasks.spawn("upkeep", async move {
         let (mut round, mut verified) = (0_u32, None);
         loop {

@@ -1,7 +1,8 @@
 //! Brings a database to the level of this build: the kit's own migrations, then the service's.
 //!
 //! Guarantees: one migrator at a time; the lock is taken by asking again and again, because a session that
-//! waits inside the server holds a snapshot and would deadlock with concurrent index builds.
+//! waits inside the server holds a snapshot and would deadlock with concurrent index builds. Migrations of a newer
+//! build stay as they are: a release that was taken back works on the schema that it finds.
 
 use std::time::{Duration, Instant};
 
@@ -24,12 +25,14 @@ fn kit() -> Migrator {
     kit.create_schema("kit");
     kit.dangerous_set_table_name("kit._migrations");
     kit.set_locking(false);
+    kit.set_ignore_missing(true);
     kit
 }
 
 fn own(migrations: &Migrations) -> Migrator {
     let mut own = Migrator { migrations: migrations.migrations.clone(), ..Migrator::DEFAULT };
     own.set_locking(false);
+    own.set_ignore_missing(true);
     own
 }
 

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rapport_kit::clock;
-use rapport_kit::db::{PoolConfig, provision};
+use rapport_kit::db::{Migrations, PoolConfig, migrate, provision};
 use rapport_kit::testing::{Infra, eventually, password};
 use rapport_kit::{Db, Fault};
 use secrecy::ExposeSecret;
@@ -182,6 +182,13 @@ async fn an_installation_that_was_cut_short_is_completed_by_the_next_run() {
     provision(&Infra::from_environment().postgres, SERVICE.name, &database, None, &password()).await.expect("it is there already");
     let open: bool = sqlx::query_scalar("select has_database_privilege('public', current_database(), 'connect')").fetch_one(&mut conn).await.unwrap();
     assert!(!open, "everybody may still connect");
+}
+
+#[tokio::test]
+async fn a_release_that_was_taken_back_works_on_the_schema_that_it_finds() {
+    let (_, logins) = database(1).await;
+    // The release before the service's first migration.
+    migrate(&logins.migrator, &Migrations::DEFAULT).await.expect("it has nothing to do and nothing against the rest");
 }
 
 #[tokio::test]
