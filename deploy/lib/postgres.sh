@@ -8,7 +8,7 @@ read_place() {
         case $1 in
         --url | --namespace | --pod)
             [ $# -gt 1 ] || refuse "$1 wants a value"
-            case $1 in --url) URL=${2%/} ;; --namespace) NAMESPACE=$2 ;; --pod) POD=$2 ;; esac
+            case $1 in --url) URL=$2 ;; --namespace) NAMESPACE=$2 ;; --pod) POD=$2 ;; esac
             shift ;;
         --replace) [[ $SCRIPT = */restore ]] || refuse "unknown option '$1'"; OPTIONS+=("$1") ;;
         -*) refuse "unknown option '$1'" ;;
@@ -24,14 +24,16 @@ read_place() {
     [ -n "$FOLDER" ] || refuse "which folder?"
     if [ -n "$URL" ] && [ -n "$NAMESPACE" ]; then refuse "either --url or --namespace, not both"
     elif [ -n "$URL" ]; then PG=$(postgres_bin) || fail "no PostgreSQL 15 or newer here: run scripts/bootstrap"
-    elif [ -n "$NAMESPACE" ]; then need kubectl "install it, or take the cluster folder's"
+    elif [ -n "$NAMESPACE" ]; then need kubectl "install it"
     else refuse "where is the server: --url or --namespace?"; fi
 }
 
+# address DATABASE: URL with that database in it, before what stands behind a question mark.
+address() { local server=${URL%%\?*}; echo "${server%/}/$1${URL:${#server}}"; }
 # on DATABASE PROGRAM ARGS...: a program of PostgreSQL's against that database, as the superuser.
 on() {
     local database=$1 program=$2; shift 2
-    if [ -n "$URL" ]; then "$PG/$program" --dbname "$URL/$database" "$@"
+    if [ -n "$URL" ]; then "$PG/$program" --dbname "$(address "$database")" "$@"
     else kubectl --namespace "$NAMESPACE" exec -i "$POD" -- "$program" --username postgres --dbname "$database" "$@"; fi
 }
 sql() { local database=$1; shift; on "$database" psql --no-psqlrc --set ON_ERROR_STOP=1 "$@"; }
@@ -41,9 +43,13 @@ k() { kubectl --namespace "$NAMESPACE" "$@"; }
 
 # Databases with our journal in them. Identity publishes the policy that all others follow, so it is first.
 services_there() {
-    local database
-    for database in $(ask postgres "select datname from pg_database where datallowconn and not datistemplate order by datname <> 'identity', datname"); do
-        [ "$(ask "$database" "select to_regclass('kit.journal') is not null")" = f ] || echo "${database//_/-}"
+    local database databases there
+    databases=$(ask postgres "select datname from pg_database where datallowconn and not datistemplate order by datname <> 'identity', datname") ||
+        fail "the server's databases could not be listed"
+    for database in $databases; do
+        there=$(ask "$database" "select to_regclass('kit.journal') is not null") ||
+            fail "the database $database cannot be looked into: name the services to back up"
+        [ "$there" = f ] || echo "${database//_/-}"
     done
 }
 
