@@ -61,24 +61,54 @@ charts_there() {
     [ -s "$umbrella" ] || fail "scripts/charts package made no $umbrella"
 }
 
-# space NAME: a new namespace that enforces the restricted level, with the Secrets of everything.
+# space NAME: a new namespace that enforces the restricted level, with the Secrets of everything. One that is there
+# already is deleted if a run before made it, which its label tells.
 space() {
-    kubectl delete namespace "$1" --ignore-not-found --wait --timeout 120s >/dev/null
-    kubectl create namespace "$1" >/dev/null
-    kubectl label namespace "$1" pod-security.kubernetes.io/{enforce,warn}=restricted >/dev/null
+    local there; there=$(kubectl get namespace "$1" --ignore-not-found -o name) || fail "the cluster does not tell its namespaces"
+    if [ -n "$there" ]; then
+        ours "$1" || fail "there is a namespace $1 that this script did not make: delete it yourself if it may go"
+        kubectl delete namespace "$1" --ignore-not-found --wait --timeout 120s >/dev/null
+    fi
+    kubectl create -f - >/dev/null <<END || fail "the namespace $1 could not be made"
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $1
+  labels: {rapport-cluster-test: "yes", pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/warn: restricted}
+END
     deploy/secrets "$1" >/dev/null
+}
+ours() { [ "$(kubectl get namespace "$1" -o 'jsonpath={.metadata.labels.rapport-cluster-test}' 2>/dev/null)" = yes ]; }
+
+# cordon NODE...: until uncordon, or the end of the script. Nodes that somebody else cordoned are left to them.
+cordon() {
+    local node
+    for node; do
+        [ "$(kubectl get node "$node" -o 'jsonpath={.spec.unschedulable}')" != true ] || continue
+        echo "$node" >>"$work/cordoned"
+        kubectl cordon "$node"
+    done
+}
+uncordon() {
+    local nodes; mapfile -t nodes < <(sort -u "$work/cordoned" 2>/dev/null)
+    [ ${#nodes[@]} -gt 0 ] || return 0
+    kubectl uncordon "${nodes[@]}" && rm "$work/cordoned"
 }
 
 clean_up() {
     local status=$?
     # shellcheck disable=SC2046 # one word per process
     kill $(jobs -p) 2>/dev/null || :
+    uncordon >&2 || :
     rm -rf "$work"
     if [ $keep = yes ]; then
         say "kept: ${namespaces[*]:-nothing} (kubectl --kubeconfig ${KUBECONFIG:-none})"
     elif [ $started = yes ]; then "$CLUSTER" down
-    elif [ ${#namespaces[@]} -gt 0 ]; then
-        kubectl delete namespace "${namespaces[@]}" --ignore-not-found --wait=false >/dev/null || :
+    else
+        local name
+        for name in "${namespaces[@]}"; do
+            ! ours "$name" || kubectl delete namespace "$name" --ignore-not-found --wait=false >/dev/null || :
+        done
     fi
     exit "$status"
 }

@@ -29,10 +29,10 @@ load_installation() {
     space $load_space
     mapfile -t nodes < <(workers)
     mapfile -t options < <(load_values)
-    kubectl cordon "${nodes[@]:1}"
+    cordon "${nodes[@]:1}"
     helm install servers "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml "${server_values[@]}" \
-        --set identity.enabled=false,contacts.enabled=false,networkPolicy.defaultDeny=false --wait --timeout 120s || { kubectl uncordon "${nodes[@]:1}"; return 1; }
-    kubectl uncordon "${nodes[@]:1}"
+        --set identity.enabled=false,contacts.enabled=false,networkPolicy.defaultDeny=false --wait --timeout 120s || { uncordon; return 1; }
+    uncordon
     helm install rapport "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml --set dev.enabled=false \
         "${values[@]}" "${options[@]}" --wait --wait-for-jobs --timeout 150s
 }

@@ -23,9 +23,10 @@ upgraded() {
 # Of the services' pods alone: the servers' volumes are on their node.
 drained() {
     local node; node=$(workers | tail -n 1)
-    kubectl drain "$node" --pod-selector app.kubernetes.io/component=server --ignore-daemonsets --timeout 120s
+    cordon "$node"
+    kubectl drain "$node" --pod-selector app.kubernetes.io/component=server,app.kubernetes.io/part-of=rapport --ignore-daemonsets --timeout 120s
     settled
-    kubectl uncordon "$node"
+    uncordon
 }
 
 scaled() {
