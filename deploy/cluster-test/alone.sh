@@ -3,7 +3,7 @@
 
 check_alone() {
     local service
-    for service in $(alone_charts); do
+    for service in "${charts[@]}"; do
         local space=rapport-test-$service
         namespaces+=("$space")
         check "$service alone: servers" - alone_servers "$space" || continue
@@ -13,14 +13,11 @@ check_alone() {
     done
 }
 
-alone_charts() { find charts -mindepth 2 -maxdepth 2 -name Chart.yaml ! -path 'charts/rapport*' -printf '%h\n' | cut -d/ -f2 | sort; }
-
 # The umbrella with no service in it.
 alone_servers() {
-    local off=() service
+    local off=("${charts[@]/#/--set=}")
     space "$1"
-    for service in $(alone_charts); do off+=(--set "$service.enabled=false"); done
-    helm install servers "$umbrella" --namespace "$1" --values charts/rapport/profiles/dev.yaml "${server_values[@]}" "${off[@]}" --wait --timeout 120s
+    helm install servers "$umbrella" --namespace "$1" --values charts/rapport/profiles/dev.yaml "${server_values[@]}" "${off[@]/%/.enabled=false}" --wait --timeout 120s
     [ -z "$(kubectl -n "$1" get deployment -o name)" ]
 }
 

@@ -12,7 +12,7 @@ check_kills() {
 killed() {
     load_start killed
     local service
-    for service in identity contacts; do kill_container $service; done
+    for service in "${charts[@]}"; do kill_container "$service"; done
     sleep 5
     load_stop
     only_within 1
@@ -46,6 +46,6 @@ without_power() {
     load_stop
     "$CLUSTER" node start "$node"
     kubectl wait node "$node" --for condition=Ready --timeout 90s
-    kubectl -n $load_space rollout status deployment/identity deployment/contacts --timeout 120s
+    kubectl -n $load_space rollout status "${charts[@]/#/deployment/}" --timeout 120s
     only_within 25
 }

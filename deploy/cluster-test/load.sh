@@ -15,15 +15,15 @@ load_install() {
 load_caller='[{"podSelector":{"matchLabels":{"app.kubernetes.io/name":"load"}}}]'
 load_values() {
     local service
-    for service in identity contacts; do
+    for service in "${charts[@]}"; do
         printf '%s\n' --set "$service.replicas=2" --set-json "$service.networkPolicy.extraIngress=$load_caller"
     done
 }
 load_installation() {
-    local nodes options
+    local nodes options off=("${charts[@]/#/--set=}")
     if [ -z "${RAPPORT_REGISTRY:-}" ]; then
         load_images load
-        load_images --tag next identity contacts
+        load_images --tag next "${charts[@]}"
         scripts/images --profile "$profile" >/dev/null # the archives are the usual ones again
     fi
     space $load_space
@@ -31,7 +31,7 @@ load_installation() {
     mapfile -t options < <(load_values)
     cordon "${nodes[@]:1}"
     helm install servers "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml "${server_values[@]}" \
-        --set identity.enabled=false,contacts.enabled=false,networkPolicy.defaultDeny=false --wait --timeout 120s || { uncordon; return 1; }
+        "${off[@]/%/.enabled=false}" --set networkPolicy.defaultDeny=false --wait --timeout 120s || { uncordon; return 1; }
     uncordon
     helm install rapport "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml --set dev.enabled=false \
         "${values[@]}" "${options[@]}" --wait --wait-for-jobs --timeout 150s
@@ -86,11 +86,11 @@ told() { detail "$(figure sent) calls, $(figure failed) failed, $(figure written
 # Everything that was written has left for the broker.
 events_left() {
     local service
-    for service in identity contacts; do
+    for service in "${charts[@]}"; do
         wait_until 60 "outbox of $service" outbox_empty "$service" || { echo "events of $service are still there"; return 1; }
     done
 }
-outbox_empty() { [ "$(kubectl -n $load_space exec postgres-0 -- psql -U postgres -d "$1" -Atc 'select count(*) from kit.outbox')" = 0 ]; }
+outbox_empty() { [ "$(kubectl -n $load_space exec postgres-0 -- psql -U postgres -d "${1//-/_}" -Atc 'select count(*) from kit.outbox')" = 0 ]; }
 
 # under_load NAME COMMAND...: nothing may fail and nothing be lost while COMMAND runs.
 under_load() {
@@ -106,7 +106,7 @@ under_load() {
 # All that should run is Ready, and what had to end has ended.
 settled() {
     sleep 1
-    kubectl -n $load_space rollout status deployment/identity deployment/contacts --timeout 120s
+    kubectl -n $load_space rollout status "${charts[@]/#/deployment/}" --timeout 120s
     wait_until 60 "pods that end" no_pod_ends
 }
 no_pod_ends() {

@@ -23,8 +23,8 @@ restore_servers() {
 
 restore_holds() {
     local service
-    kubectl -n "$1" rollout status deployment/identity deployment/contacts --timeout 120s
-    for service in identity contacts; do
+    kubectl -n "$1" rollout status "${charts[@]/#/deployment/}" --timeout 120s
+    for service in "${charts[@]}"; do
         kubectl -n "$1" exec "deploy/$service" -- /usr/bin/rapport --config /etc/rapport/config/rapport.toml check --seal
     done
     all_well "$1"
@@ -33,7 +33,7 @@ restore_holds() {
 # What was taken in before the backup is known there: copies stay as many, and nothing waits or is dead.
 restore_once() {
     local database query="select (select count(*) from kit.inbox), (select count(*) from kit.dead_letter)"
-    for database in identity contacts; do
+    for database in "${charts[@]//-/_}"; do
         kubectl -n "$1" exec postgres-0 -- psql -U postgres -d $database -Atc "$query"
         [ "$(kubectl -n "$1" exec postgres-0 -- psql -U postgres -d $database -Atc 'select count(*) from kit.dead_letter')" = 0 ]
         [ "$(kubectl -n "$1" exec postgres-0 -- psql -U postgres -d $database -Atc \

@@ -12,9 +12,9 @@ check_upgrade() {
 }
 
 upgraded() {
-    local options; mapfile -t options < <(load_values)
+    local options next=("${charts[@]/#/--set=}"); mapfile -t options < <(load_values)
     helm upgrade rapport "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml --set dev.enabled=false \
-        "${values[@]}" "${options[@]}" --set identity.image.tag=next --set contacts.image.tag=next --wait --wait-for-jobs --timeout 150s
+        "${values[@]}" "${options[@]}" "${next[@]/%/.image.tag=next}" --wait --wait-for-jobs --timeout 150s
     local images; images=$(kubectl -n $load_space get pods -l app.kubernetes.io/component=server -o jsonpath='{.items[*].spec.containers[*].image}')
     echo "$images"
     [[ $images = *:next* ]]
@@ -32,14 +32,14 @@ drained() {
 scaled() {
     local replicas
     for replicas in 4 1 2; do
-        kubectl -n $load_space scale deployment identity contacts --replicas $replicas
+        kubectl -n $load_space scale deployment "${charts[@]}" --replicas $replicas
         settled
     done
 }
 
 deleted() {
     local service
-    for service in identity contacts; do
+    for service in "${charts[@]}"; do
         kubectl -n $load_space delete --wait=false "$(kubectl -n $load_space get pods -l "app.kubernetes.io/name=$service,app.kubernetes.io/component=server" -o name | head -n 1)"
     done
     settled
