@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import subprocess
 
 import jsonschema
 import kubernetes_validate
@@ -169,6 +170,8 @@ def test_a_drain_is_never_blocked_and_never_takes_two(chart, case, file):
         if name in budgets:
             assert at(budgets[name], "spec.maxUnavailable") == 1
             assert at(budgets[name], "spec.unhealthyPodEvictionPolicy") == "AlwaysAllow"
+        # The development cluster has one pod and no time.
+        assert document["spec"]["minReadySeconds"] == (0 if case == "dev" else 30), name
         assert document["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
         if case == "ha":
             assert least >= 2, name
@@ -176,6 +179,16 @@ def test_a_drain_is_never_blocked_and_never_takes_two(chart, case, file):
                 "DoNotSchedule",
                 "ScheduleAnyway",
             ]
+
+
+@pytest.mark.skipif("helm4" not in HELMS, reason="Helm 3 asks a cluster before it prints notes")
+def test_the_notes_name_the_services_that_are_there():
+    for off, there in ((), SERVICES), (("identity",), ["contacts"]), (SERVICES, []):
+        options = [option for service in off for option in ("--set", f"{service}.enabled=false")]
+        command = ["helm4", "install", "rapport", str(CHARTS / "rapport"), "--namespace", NAMESPACE, "--dry-run=client", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert sorted(re.findall(r"port-forward service/(\S+)", done.stdout)) == there
 
 
 @pytest.mark.parametrize("chart", NAMES)

@@ -9,6 +9,8 @@ spec:
   replicas: {{ .Values.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
+  # By then a resolver that keeps names has the address of the new pod, and the next old one may go.
+  minReadySeconds: {{ .Values.minReadySeconds }}
   progressDeadlineSeconds: {{ add .Values.migrations.waitSeconds 300 }}
   selector:
     matchLabels:
@@ -122,6 +124,8 @@ topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: {{ get $keys $key }}
     whenUnsatisfiable: {{ $unsatisfiable }}
+    # A node that takes no pods is no place to be even with.
+    nodeTaintsPolicy: Honor
     # Pods of this revision alone, so that an upgrade ends evenly spread.
     matchLabelKeys: [pod-template-hash]
     labelSelector:

@@ -57,11 +57,11 @@ labels:
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.min) (int .Values.autoscaling.max)) }}
 {{- fail (printf "%s: autoscaling.min is above autoscaling.max" .Chart.Name) }}
 {{- end }}
-{{- /* One pod more during an upgrade; the system role has four connections besides. */}}
-{{- $wanted := mul (add $most 1) (add .Values.config.database_connections 4) }}
+{{- /* Two pods more during an upgrade: a new one, and an old one that still ends; the system role has four connections besides. */}}
+{{- $wanted := mul (add $most 2) (add .Values.config.database_connections 4) }}
 {{- $budget := div (mul .Values.database.maxConnections 80) 100 }}
 {{- if gt $wanted $budget }}
-{{- $short := printf "%s: %d pods (one more during an upgrade) would open %d database connections" .Chart.Name $most $wanted }}
+{{- $short := printf "%s: %d pods (and two more during an upgrade) would open %d database connections" .Chart.Name $most $wanted }}
 {{- $remedy := "lower autoscaling.max, replicas or config.database_connections, or raise the server's max_connections" }}
 {{- fail (printf "%s, and 80 %% of database.maxConnections are %d: %s and database.maxConnections" $short $budget $remedy) }}
 {{- end }}

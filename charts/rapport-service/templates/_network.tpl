@@ -94,9 +94,12 @@ spec:
 {{- end }}
 
 {{- define "rapport-service.dns" -}}
+{{- $port := .Values.networkPolicy.dnsPort -}}
+{{- with .Values.networkPolicy.dns -}}
 - to:
-    {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
-  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+    {{- toYaml . | nindent 4 }}
+  ports: [{port: {{ $port }}, protocol: UDP}, {port: {{ $port }}, protocol: TCP}]
+{{- end }}
 {{- end }}
 
 {{/* A rule of egress to (dict "peers" list "port" number); without peers there is none. */}}

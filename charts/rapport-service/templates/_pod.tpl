@@ -37,6 +37,13 @@ tolerations:
 image: {{ include "rapport-service.image" $ | quote }}
 imagePullPolicy: {{ $.Values.image.pullPolicy }}
 terminationMessagePolicy: FallbackToLogsOnError
+{{- with $.Values.env }}
+env:
+  {{- range $name, $value := . }}
+  - name: {{ $name }}
+    value: {{ $value | quote }}
+  {{- end }}
+{{- end }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true

@@ -60,7 +60,11 @@ spec:
     name: {{ $name }}
   minReplicaCount: {{ .Values.autoscaling.min }}
   maxReplicaCount: {{ .Values.autoscaling.max }}
-  cooldownPeriod: {{ .Values.autoscaling.scaleDownSeconds }}
+  advanced:
+    horizontalPodAutoscalerConfig:
+      behavior:
+        scaleDown:
+          stabilizationWindowSeconds: {{ .Values.autoscaling.scaleDownSeconds }}
   triggers:
     - type: cpu
       metricType: Utilization
