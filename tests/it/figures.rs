@@ -103,7 +103,8 @@ async fn figures_tell_how_a_process_stands_and_that_its_seal_is_broken() {
     eventually("a database, a consumer and the policy", async || {
         let samples = scrape(&told.metrics).await;
         let value = |name: &str| samples.get(name).copied().unwrap_or(-1.0);
-        let fresh = clock::now().timestamp().to_string().parse::<f64>().expect("a number") - value("rapport_policy_synced_timestamp_seconds") < 30.0;
+        // Before the policy was read, the figure is the process's own start.
+        let fresh = value("rapport_policy_synced_timestamp_seconds") > value("process_start_time_seconds");
         let stands = value("rapport_database_up") > 0.0 && value("rapport_broker_consumers") > 0.0 && fresh;
         let levels = value(r#"rapport_schema_level{owner="kit"}"#) > 0.0 && value(r#"rapport_schema_level{owner="service"}"#) > 0.0;
         let pool = value(r#"rapport_database_connections{role="app",state="most"}"#) > 0.0;

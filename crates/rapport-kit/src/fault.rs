@@ -3,7 +3,7 @@
 //!
 //! Guarantees: every non-OK answer carries exactly one ErrorInfo with every variable of the text; internals
 //! (SQL, stack, paths) stay in `source` and go to the log once, when the fault becomes an answer. Whatever was
-//! sent, a refusal fits into the 16 KiB of headers that clients take: beyond them the whole connection would end.
+//! sent, a refusal fits into the 8 KiB of headers that clients take: beyond them the whole connection would end.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// Domain of all reasons, as ErrorInfo asks for.
 pub const DOMAIN: &str = "rapport";
 /// Wrong fields that are named; the others are counted.
-const VIOLATIONS: usize = 20;
+const VIOLATIONS: usize = 10;
 /// Bytes of a name, a field or what is wrong with it: callers may have sent any length.
-const NAME: usize = 200;
+const NAME: usize = 120;
 /// Bytes of a text or of one of its variables.
 const TEXT: usize = 600;
 
@@ -54,9 +54,11 @@ impl Fault {
     pub fn invalid_fields(mut violations: Vec<(String, String)>) -> Self {
         let more = violations.len().saturating_sub(VIOLATIONS);
         violations.truncate(VIOLATIONS);
+        // One alone may say at length what would be right, such as the paths that there are.
+        let most = if violations.len() == 1 { TEXT } else { NAME };
         for (field, problem) in &mut violations {
             shorten(field, NAME);
-            shorten(problem, NAME);
+            shorten(problem, most);
         }
         let mut fields = violations.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>().join(", ");
         if more > 0 {
@@ -288,7 +290,7 @@ mod tests {
         ] {
             let response = Status::from(fault).into_http::<String>();
             let bytes: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-            assert!(bytes < 15 * 1024, "{bytes} bytes: {response:?}");
+            assert!(bytes < 8 * 1024, "{bytes} bytes: {response:?}");
         }
     }
 
@@ -296,7 +298,7 @@ mod tests {
     fn the_first_wrong_fields_are_named_and_the_others_counted() {
         let wrong = |count: usize| Fault::invalid_fields((1..=count).map(|index| (format!("f{index}"), "is wrong".to_owned())).collect());
         assert_eq!(wrong(2).text(), "Correct these fields and send again: f1, f2.");
-        assert!(wrong(23).text().ends_with("f19, f20 and 3 more."), "{}", wrong(23).text());
-        assert_eq!(wrong(23).0.violations.len(), VIOLATIONS);
+        assert!(wrong(13).text().ends_with("f9, f10 and 3 more."), "{}", wrong(13).text());
+        assert_eq!(wrong(13).0.violations.len(), VIOLATIONS);
     }
 }

@@ -1,7 +1,7 @@
 //! Figures of the process, in Prometheus' format under `/metrics`.
 //!
-//! Guarantees: every figure is there from the start of the process, so that an alert never waits for a series that
-//! its first event has yet to make; labels have few values and no personal data.
+//! Guarantees: every figure but the ages of events is there from the start of the process, so that an alert never waits
+//! for a series that its first event has yet to make; labels have few values and no personal data.
 
 use std::sync::LazyLock;
 
@@ -112,7 +112,7 @@ gauges! {
     held_records: "rapport_outbox_held_records", "Records whose events came back or were refused in the last round of this process.";
     dead_letters: "rapport_inbox_dead_letters", "Dead letters that wait for somebody to decide, counted to 10,000.";
     broker_consumers: "rapport_broker_consumers", "Consumers of this process that the broker has accepted.";
-    database_up: "rapport_database_up", "Whether the database answered when it was asked last, 5 seconds ago at most.";
+    database_up: "rapport_database_up", "Whether the database answered in the last round of upkeep.";
     policy_synced: "rapport_policy_synced_timestamp_seconds", "When identity's policy was last read to its end; the start of the process before that.";
     sealed: "rapport_journal_sealed_timestamp_seconds", "When everything that can be sealed was last sealed; the start of the process before that.";
     verified: "rapport_journal_verified_timestamp_seconds", "When a part of the seal was last compared with its rows; the start of the process before that.";

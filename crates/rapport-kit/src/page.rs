@@ -11,12 +11,14 @@ mod sealer;
 mod token;
 
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use prost::Message;
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder, Row as _, ValueRef as _};
 use uuid::Uuid;
 
 use crate::ctx::Ctx;
+use crate::db::Conn;
 use crate::fault::Fault;
 
 pub use query::Query;
@@ -79,6 +81,24 @@ impl Measured for PgRow {
         let value = |column| self.try_get_raw(column).ok().filter(|value| !value.is_null()).and_then(|value| value.as_bytes().ok());
         (0..self.len()).filter_map(value).map(<[u8]>::len).sum()
     }
+}
+
+/// Reads the rows of a page: those that fit into an answer and one beyond, so that a thousand large records are never
+/// held at once.
+///
+/// # Errors
+/// What the database answers.
+pub async fn rows(query: &mut QueryBuilder<Postgres>, conn: &mut Conn) -> Result<Vec<PgRow>, Fault> {
+    let (mut rows, mut bytes): (Vec<PgRow>, usize) = (Vec::new(), 0);
+    let mut found = query.build().fetch(conn);
+    while let Some(row) = found.try_next().await? {
+        // Two in any case: the second says that there is a next page. The others are taken off the connection only.
+        if rows.len() < 2 || bytes <= MAX_BYTES {
+            bytes += row.bytes();
+            rows.push(row);
+        }
+    }
+    Ok(rows)
 }
 
 /// How many of `rows` make a page of at most `size`; at least one.

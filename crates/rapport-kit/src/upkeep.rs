@@ -34,8 +34,14 @@ pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retentio
     // Figures with labels are there from the start too, not with the first round.
     connections(&app, &db);
     tasks.spawn("upkeep", async move {
-        let (mut round, mut verified) = (0_u32, None);
+        let (mut round, mut pass) = (0_u32, Pass::default());
         loop {
+            connections(&app, &db);
+            let told = figures(&db).await;
+            metrics::database_up().set(i64::from(told.is_ok()));
+            if let Err(error) = told {
+                tracing::debug!(%error, "the figures of the outbox could not be read");
+            }
             if round.is_multiple_of(CLEAN_EVERY) {
                 // Each on its own: what keeps rows from going must not keep the months ahead from coming.
                 for done in [partitions(&db).await, clean(&db, &retention).await] {
@@ -51,16 +57,9 @@ pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retentio
                 }
             }
             if round.is_multiple_of(CLEAN_EVERY) {
-                match verify(&db, &sealer, verified).await {
-                    Ok(place) => verified = place,
-                    Err(error) => tracing::warn!(%error, "the journal's seal could not be verified; it is tried again"),
+                if let Err(error) = pass.go_on(&db, &sealer).await {
+                    tracing::warn!(%error, "the journal's seal could not be verified; it is tried again");
                 }
-            }
-            connections(&app, &db);
-            let told = figures(&db).await;
-            metrics::database_up().set(i64::from(told.is_ok()));
-            if let Err(error) = told {
-                tracing::debug!(%error, "the figures of the outbox could not be read");
             }
             round = round.wrapping_add(1);
             if !waiting.pause(AGE_EVERY).await {
@@ -115,26 +114,40 @@ async fn seal(db: &SystemDb, sealer: &Sealer) -> Result<u64, Fault> {
     journal::seal::seal(db, sealer).await.map(i64::unsigned_abs)
 }
 
-/// Compares the next pieces of the journal with their checkpoints, after `after`; answers where to go on, which is
-/// the beginning again once the end was reached. A broken checkpoint is told until a whole pass has found none.
-async fn verify(db: &SystemDb, sealer: &Sealer, mut after: Option<i64>) -> Result<Option<i64>, Fault> {
-    for _ in 0..VERIFIED {
-        let rows = i64::try_from(PIECE).map_err(Fault::internal)?;
-        let range = journal::seal::Range { tenant: Uuid::nil(), after, rows, anchor: None };
-        let verdict = journal::seal::verify(db, sealer, range).await?;
-        metrics::verified().set(clock::now().timestamp());
-        if let Some(checkpoint) = verdict.broken_seal {
-            tracing::error!(checkpoint, "the journal is not what was sealed");
-            metrics::broken_checkpoint().set(checkpoint);
-            return Ok(None);
+/// A pass over the whole journal, piece by piece, and then the next one.
+#[derive(Default)]
+struct Pass {
+    after: Option<i64>,
+    /// Whether a checkpoint of this pass did not agree with its rows.
+    broken: bool,
+}
+
+impl Pass {
+    /// Compares the next pieces of the journal with their checkpoints. A broken checkpoint is told until a whole pass
+    /// has found none; what stands behind it is compared all the same.
+    async fn go_on(&mut self, db: &SystemDb, sealer: &Sealer) -> Result<(), Fault> {
+        for _ in 0..VERIFIED {
+            let rows = i64::try_from(PIECE).map_err(Fault::internal)?;
+            let range = journal::seal::Range { tenant: Uuid::nil(), after: self.after, rows, anchor: None };
+            let verdict = journal::seal::verify(db, sealer, range).await?;
+            metrics::verified().set(clock::now().timestamp());
+            if let Some(checkpoint) = verdict.broken_seal {
+                tracing::error!(checkpoint, "the journal is not what was sealed");
+                metrics::broken_checkpoint().set(checkpoint);
+                self.broken = true;
+            }
+            // Where the checkpoint at which it stood is gone, the next pass begins.
+            self.after = verdict.broken_seal.filter(|broken| self.after != Some(*broken)).or(verdict.next);
+            if self.after.is_none() {
+                if !self.broken {
+                    metrics::broken_checkpoint().set(0);
+                }
+                self.broken = false;
+                break;
+            }
         }
-        after = verdict.next;
-        if after.is_none() {
-            metrics::broken_checkpoint().set(0);
-            break;
-        }
+        Ok(())
     }
-    Ok(after)
 }
 
 fn connections(app: &Db, system: &SystemDb) {

@@ -25,9 +25,10 @@ pub fn contact_points(points: &mut Vec<pb::ContactPoint>, path: &str, rules: &Fi
     if rules.concerning(path).next().is_none() {
         return;
     }
-    let rules = with_normalized(path, rules);
     let part = |name: &str| rules.effect(&format!("{path}.{name}"));
-    let (value, normalized, label) = (part("value"), part("normalized"), part("label"));
+    let (value, label) = (part("value"), part("label"));
+    // The normalised form says the same as the value and is covered with it.
+    let normalized = value.max(part("normalized"));
     for point in points.iter_mut() {
         text(&mut point.value, value);
         text(&mut point.normalized, normalized);
@@ -38,8 +39,8 @@ pub fn contact_points(points: &mut Vec<pb::ContactPoint>, path: &str, rules: &Fi
     }
 }
 
-/// The rules, with the one on the value of contact points at `path` on their normalised form too: that says the same,
-/// whether it is shown or found by a filter.
+/// The rules for filters, with the one on the value of contact points at `path` on their normalised form too, which
+/// would tell the same.
 #[must_use]
 pub fn with_normalized(path: &str, rules: &FieldRules) -> FieldRules {
     let own = rules.iter().map(|(path, effect)| (path.to_owned(), effect));

@@ -57,7 +57,7 @@ where
     order.push_order_by(&mut sql, listing.id);
     page::push_limit(&mut sql, size);
     let mut conn = db.for_tenant(ctx).await?;
-    let mut rows = sql.build().fetch_all(&mut conn).await?;
+    let mut rows = page::rows(&mut sql, &mut conn).await?;
     let next = page::end(ctx, &query, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
     let records = rows.iter().map(R::from_row).collect::<Result<Vec<R>, sqlx::Error>>()?;
     Ok((records, next))

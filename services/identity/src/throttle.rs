@@ -81,17 +81,29 @@ pub(crate) async fn forget(tx: &mut Tx, own: &Identity, ctx: &Ctx, email: &str) 
     Ok(())
 }
 
-/// Forgets failures that nobody repeated since `before`, at most 10,000 at a time.
+/// Rows of one piece of [`purge`].
+const PIECE: u64 = 10_000;
+
+/// Forgets failures that nobody repeated since `before`: piece by piece, at most a million at a time.
 pub(crate) async fn purge(db: &SystemDb, before: DateTime<Utc>) -> Result<(), Fault> {
+    for _ in 0..100 {
+        if purge_piece(db, before).await? < PIECE {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn purge_piece(db: &SystemDb, before: DateTime<Utc>) -> Result<u64, Fault> {
     let mut conn = db.conn().await?;
-    sqlx::query!(
+    let gone = sqlx::query!(
         "delete from sign_in_failure where ctid = any(array(
            select ctid from sign_in_failure where failed_at < $1 and (locked_until is null or locked_until < $1) limit 10000))",
         before
     )
     .execute(&mut conn)
     .await?;
-    Ok(())
+    Ok(gone.rows_affected())
 }
 
 fn address(own: &Identity, email: &str) -> Vec<u8> {

@@ -117,7 +117,7 @@ impl DeadLetters {
         order.push_after(&mut query, after.as_ref(), "d.id")?;
         order.push_order_by(&mut query, "d.id");
         page::push_limit(&mut query, size);
-        let mut rows = query.build().fetch_all(&mut self.db.for_tenant(ctx).await?).await?;
+        let mut rows = page::rows(&mut query, &mut self.db.for_tenant(ctx).await?).await?;
         let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
         let letters = rows.iter().map(Row::from_row).collect::<Result<Vec<Row>, sqlx::Error>>()?;
         Ok(pb::ListDeadLettersResponse { dead_letters: letters.iter().map(|letter| self.told(letter)).collect(), next_page_token })

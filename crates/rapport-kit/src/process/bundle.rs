@@ -209,7 +209,7 @@ fn redact(value: &mut Value, known: &[String]) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 // The folder of the secrets, and what is told of each of them, is no secret.
-                if sounds_secret(name) && name != "secrets" && value.as_str().is_some_and(|text| text != "given") {
+                if sounds_secret(name) && name != "secrets" && *value != "given" {
                     *value = MASK.into();
                 } else {
                     redact(value, known);

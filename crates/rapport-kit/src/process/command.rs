@@ -102,14 +102,15 @@ async fn run(service: &'static Service, task: Task, file: Option<PathBuf>) -> Re
 
 async fn act(service: &'static Service, task: Task, config: Config) -> Result<(), Fault> {
     if let Task::Migrate(patience) = task {
-        return migrated(service, &Secrets::migrator(&config.secrets)?, patience).await;
+        // Also in the middle: what a migration has begun is rolled back, and the next one does it again.
+        return unless_asked_to_end(migrated(service, &Secrets::migrator(&config.secrets)?, patience)).await;
     }
     let secrets = Secrets::load(&config.secrets)?;
     match task {
         Task::Check => check(service, &config, &secrets).await,
         Task::CheckSchema(patience) => unless_asked_to_end(schema_reached(service, &secrets, patience)).await,
         Task::CheckSeal(anchor) => {
-            report(&seal_holds(&secrets, anchor.as_deref()).await?);
+            report(&unless_asked_to_end(seal_holds(&secrets, anchor.as_deref())).await?);
             Ok(())
         }
         _ => serve(service, config, secrets).await,

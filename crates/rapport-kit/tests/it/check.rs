@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rapport_kit::config::{Config, Secrets};
 use rapport_kit::db::{self, Logins};
-use rapport_kit::testing::{Infra, password};
+use rapport_kit::testing::{Infra, eventually, password};
 use rapport_kit::{Service, clock, process};
 use rapport_proto::MethodRule;
 use secrecy::SecretString;
@@ -31,10 +31,9 @@ async fn a_pod_waits_until_the_migration_of_its_release_has_run() {
     let secrets = secrets(&logins);
     let at_once = process::schema_reached(&SERVICE, &secrets, Duration::ZERO).await.expect_err("nothing has run");
     assert_eq!(refused(at_once), (Code::FailedPrecondition, "MIGRATIONS_PENDING".to_owned()));
-    let (waited, migrated) = tokio::join!(process::schema_reached(&SERVICE, &secrets, Duration::from_secs(60)), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        process::migrated(&SERVICE, &logins.migrator, Duration::ZERO).await
-    });
+    // Joined, the one that waits begins.
+    let waiting = process::schema_reached(&SERVICE, &secrets, Duration::from_secs(60));
+    let (waited, migrated) = tokio::join!(waiting, process::migrated(&SERVICE, &logins.migrator, Duration::ZERO));
     migrated.expect("the migrations apply");
     waited.expect("it goes on as soon as they have");
     process::schema_reached(&SERVICE, &secrets, Duration::ZERO).await.expect("the next pod need not wait");
@@ -59,12 +58,9 @@ async fn a_serving_service_answers_and_one_that_ends_or_is_absent_does_not() {
     let stranger = Service { name: "stranger", methods: &[STRANGE], ..SERVICE };
     let refused = process::answers(&stranger, &address, Duration::ZERO).await.expect_err("another service is not the one that was asked for");
     assert!(refused.text().contains("/strange.Service/Method"), "{refused}");
-    let (ended, leaving) = tokio::join!(rig.running.stop(), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        process::answers(&SERVICE, &address, Duration::ZERO).await
-    });
+    let goodbye = eventually("it says goodbye", async || process::answers(&SERVICE, &address, Duration::ZERO).await.err());
+    let (ended, leaving) = tokio::join!(rig.running.stop(), goodbye);
     assert!(ended);
-    let leaving = leaving.expect_err("it said goodbye");
     assert!(leaving.text().contains("NOT_SERVING"), "{leaving}");
     let absent = process::answers(&SERVICE, &address, Duration::ZERO).await.expect_err("nobody is there");
     assert_eq!((absent.code(), absent.reason()), (Code::Unavailable, "SERVICE_NOT_SERVING"));

@@ -75,7 +75,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
     order.push_after(&mut query, after.as_ref(), "c.id")?;
     order.push_order_by(&mut query, "c.id");
     page::push_limit(&mut query, size);
-    let mut rows = query.build().fetch_all(&mut db.for_tenant(ctx).await?).await?;
+    let mut rows = page::rows(&mut query, &mut db.for_tenant(ctx).await?).await?;
 
     let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
     let mut accounts = Vec::with_capacity(rows.len());
