@@ -56,10 +56,10 @@ pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retentio
                     Err(error) => tracing::warn!(%error, "the journal could not be sealed; it is tried again"),
                 }
             }
-            if round.is_multiple_of(CLEAN_EVERY) {
-                if let Err(error) = pass.go_on(&db, &sealer).await {
-                    tracing::warn!(%error, "the journal's seal could not be verified; it is tried again");
-                }
+            if round.is_multiple_of(CLEAN_EVERY)
+                && let Err(error) = pass.go_on(&db, &sealer).await
+            {
+                tracing::warn!(%error, "the journal's seal could not be verified; it is tried again");
             }
             round = round.wrapping_add(1);
             if !waiting.pause(AGE_EVERY).await {
