@@ -53,7 +53,7 @@ async fn every_user_sees_and_changes_exactly_what_the_model_says() {
 
     nothing_was_wiped(&wire, &large).await;
     let called = comparison.called.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let of_records = ["/rapport.common.v1.AccessService/", "/rapport.common.v1.AuditService/"];
+    let of_records = ["/rapport.common.v1.AccessService/", "/rapport.common.v1.AuditService/", "/rapport.common.v1.DeadLetterService/"];
     let shared = rapport_proto::METHODS.iter().filter(|rule| of_records.iter().any(|service| rule.path.starts_with(service)));
     let methods = rapport_contacts_api::METHODS.iter().chain(shared).map(|rule| rule.path);
     let missed: BTreeSet<&str> = methods.filter(|path| !called.contains(*path)).collect();

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use tonic::Request;
+use tonic::{Code, Request};
 use uuid::Uuid;
 
 use crate::access::{Access, FieldRules, Levels, Scope, within};
@@ -189,6 +189,14 @@ impl Ctx {
     /// Notes in the access log that the caller reads these records, whose reading is sensitive.
     pub fn log_read(&self, names: &[String]) {
         self.call.log.read(self.tenant, self.actor.subject(), self.call.method, names, &self.call.request_id);
+    }
+
+    /// Notes in the access log that the caller was denied a part of what was asked for, if that is why it was refused;
+    /// a call that is denied as a whole is noted without this.
+    pub fn log_refused(&self, part: &Fault) {
+        if part.code() == Code::PermissionDenied {
+            self.call.log.denied(self.tenant, self.actor.subject(), self.call.method, part.reason(), &self.call.request_id);
+        }
     }
 
     /// The method's own permission; empty where its door asks for none.

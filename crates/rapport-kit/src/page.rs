@@ -28,6 +28,8 @@ pub use sealer::Sealer;
 const DEFAULT_SIZE: i32 = 50;
 /// Rows of the largest page.
 const MAX_SIZE: i32 = 1000;
+/// Rows that a page is made ready for; a longer one grows.
+const USUAL: usize = 64;
 /// Bytes of a page's rows, but for one that takes more alone. What an answer adds to them must fit into 4 MiB too.
 const MAX_BYTES: usize = 3 * 1024 * 1024;
 
@@ -41,13 +43,6 @@ pub fn size(page_size: i32) -> Result<i64, Fault> {
         0 => Ok(i64::from(DEFAULT_SIZE)),
         _ => Ok(i64::from(page_size.min(MAX_SIZE))),
     }
-}
-
-/// Appends the limit of a page of `size` rows: one more, which says whether there is a next page. It stands in the
-/// text, not among the values: of a limit that it does not know the database thinks the worst, so that it would plan
-/// the statement anew for each page.
-pub fn push_limit(query: &mut QueryBuilder<Postgres>, size: i64) {
-    query.push(format_args!(" limit {}", size + 1));
 }
 
 /// The last row of a page, as far as the order of the list is concerned.
@@ -76,29 +71,51 @@ pub trait Measured {
     fn bytes(&self) -> usize;
 }
 
-impl Measured for PgRow {
-    fn bytes(&self) -> usize {
-        let value = |column| self.try_get_raw(column).ok().filter(|value| !value.is_null()).and_then(|value| value.as_bytes().ok());
-        (0..self.len()).filter_map(value).map(<[u8]>::len).sum()
-    }
-}
-
-/// Reads the rows of a page: those that fit into an answer and one beyond, so that a thousand large records are never
-/// held at once.
+/// Reads the page of at most `size` rows that `query` begins with, no more of it than an answer takes, so that a
+/// thousand large records are never held at once; and the token of the next page, empty at the end of the list.
+/// `place` says where a row stands in the order of the list.
+///
+/// The limit stands in the statement's text, not among its values: of a limit that it does not know the database
+/// thinks the worst, so that it would plan the statement anew for each page.
 ///
 /// # Errors
-/// What the database answers.
-pub async fn rows(query: &mut QueryBuilder<Postgres>, conn: &mut Conn) -> Result<Vec<PgRow>, Fault> {
-    let (mut rows, mut bytes): (Vec<PgRow>, usize) = (Vec::new(), 0);
+/// What the database and `place` answer.
+pub async fn read(
+    ctx: &Ctx,
+    asked: &Query,
+    query: &mut QueryBuilder<Postgres>,
+    conn: &mut Conn,
+    size: i64,
+    place: impl FnOnce(&PgRow) -> Result<Cursor, Fault>,
+) -> Result<(Vec<PgRow>, String), Fault> {
+    // One more, which says whether there is a next page.
+    query.push(format_args!(" limit {}", size + 1));
+    let size = usize::try_from(size).map_err(Fault::internal)?;
+    let (mut rows, mut bytes, mut is_full) = (Vec::with_capacity(size.min(USUAL)), 0, false);
     let mut found = query.build().fetch(conn);
     while let Some(row) = found.try_next().await? {
-        // Two in any case: the second says that there is a next page. The others are taken off the connection only.
-        if rows.len() < 2 || bytes <= MAX_BYTES {
-            bytes += row.bytes();
+        // What does not fit is taken off the connection only.
+        if is_full {
+            continue;
+        }
+        bytes += bytes_of(&row);
+        is_full = rows.len() == size || (!rows.is_empty() && bytes > MAX_BYTES);
+        if !is_full {
             rows.push(row);
         }
     }
-    Ok(rows)
+    let token = token(ctx, asked, rows.last().filter(|_| is_full), place)?;
+    Ok((rows, token))
+}
+
+fn bytes_of(row: &PgRow) -> usize {
+    let value = |column| row.try_get_raw(column).ok().filter(|value| !value.is_null()).and_then(|value| value.as_bytes().ok());
+    (0..row.len()).filter_map(value).map(<[u8]>::len).sum()
+}
+
+/// The token of the page after `last`; empty if there is none.
+fn token<R>(ctx: &Ctx, asked: &Query, last: Option<&R>, place: impl FnOnce(&R) -> Result<Cursor, Fault>) -> Result<String, Fault> {
+    last.map_or_else(|| Ok(String::new()), |last| Ok(ctx.call().sealer.seal(&place(last)?, asked)))
 }
 
 /// How many of `rows` make a page of at most `size`; at least one.
@@ -112,7 +129,7 @@ pub(crate) fn fit<R: Measured>(rows: &[R], size: i64) -> Result<usize, Fault> {
     Ok(fit.count().max(1))
 }
 
-/// Ends the page of a list: of `rows`, read one beyond `size`, those that do not fit are taken away, and the token of
+/// Ends the page of a list that was read otherwise: of `rows`, one beyond `size`, those that do not fit are taken away, and the token of
 /// the next page is sealed over the place of the last row that stays. Empty at the end of the list.
 ///
 /// # Errors
@@ -125,14 +142,9 @@ pub fn end<R: Measured>(
     place: impl FnOnce(&R) -> Result<Cursor, Fault>,
 ) -> Result<String, Fault> {
     let fit = fit(rows, size)?;
-    if rows.len() <= fit {
-        return Ok(String::new());
-    }
+    let has_more = rows.len() > fit;
     rows.truncate(fit);
-    match rows.last() {
-        Some(last) => Ok(ctx.call().sealer.seal(&place(last)?, asked)),
-        None => Ok(String::new()),
-    }
+    token(ctx, asked, rows.last().filter(|_| has_more), place)
 }
 
 /// Refuses an answer that callers would not take in, for methods without pages.
@@ -140,7 +152,15 @@ pub fn end<R: Measured>(
 /// # Errors
 /// RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE).
 pub fn require_fit(answer: &impl Message) -> Result<(), Fault> {
-    if answer.encoded_len() <= crate::MAX_MESSAGE {
+    require_bytes(answer.encoded_len())
+}
+
+/// As [`require_fit`], where the answer is not made yet: before a write that could not be told of.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE).
+pub fn require_bytes(bytes: usize) -> Result<(), Fault> {
+    if bytes <= crate::MAX_MESSAGE {
         return Ok(());
     }
     Err(Fault::too_large("Ask for less at once: an answer may take at most 4 MiB."))

@@ -52,7 +52,8 @@ pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retentio
             }
             if round.is_multiple_of(SEAL_EVERY) {
                 match all(|| seal(&db, &sealer)).await {
-                    Ok(()) => metrics::sealed().set(clock::now().timestamp()),
+                    Ok(false) => {} // More is left than one round takes: the figure tells when all was sealed.
+                    Ok(true) => metrics::sealed().set(clock::now().timestamp()),
                     Err(error) => tracing::warn!(%error, "the journal could not be sealed; it is tried again"),
                 }
             }
@@ -75,7 +76,8 @@ async fn clean(db: &SystemDb, retention: &Retention) -> Result<(), Fault> {
     all(|| delete(db, NOBODYS_DEAD_LETTERS, retention.nobodys_dead_letter_days)).await?;
     // Only the last hour is ever read.
     all(|| delete(db, ENDED_SESSIONS, 1)).await?;
-    all(|| journal::purge_idempotency(db)).await
+    all(|| journal::purge_idempotency(db)).await?;
+    Ok(())
 }
 
 /// Gives the journal its partitions for the months ahead, and for months whose rows lie in the default one.
@@ -85,14 +87,14 @@ pub(crate) async fn partitions(db: &SystemDb) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Repeats a bounded piece of work until a piece was not full, at most a hundred times.
-async fn all<F: Future<Output = Result<u64, Fault>>>(piece: impl Fn() -> F) -> Result<(), Fault> {
+/// Repeats a bounded piece of work until a piece was not full, at most a hundred times; answers whether all was done.
+async fn all<F: Future<Output = Result<u64, Fault>>>(piece: impl Fn() -> F) -> Result<bool, Fault> {
     for _ in 0..100 {
         if piece().await? < PIECE {
-            break;
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 const INBOX: &str = "delete from kit.inbox where ctid = any(array(

@@ -42,8 +42,11 @@ async fn serve(options: &[String]) -> Result<ExitCode, String> {
         _ => fault.to_string(),
     })?;
     stack.write_status().map_err(|error| format!("the status file could not be written: {error}"))?;
-    process::asked_to_end().await.map_err(|fault| fault.to_string())?;
-    Ok(if stack.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let failed = tokio::select! {
+        asked = process::asked_to_end() => asked.map(|()| false).map_err(|fault| fault.to_string())?,
+        () = stack.failed() => true,
+    };
+    Ok(if stack.stop().await && !failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs the demo on services that run already if their addresses are given, else on a stack of its own; nothing may

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::select_all;
 use rapport_kit::config::{Config, Secrets};
 use rapport_kit::process::{self, Running, Service};
 use rapport_kit::telemetry::Telemetry;
@@ -149,6 +150,11 @@ impl Stack {
         let draft = file.with_extension("draft");
         std::fs::write(&draft, format!("{status:#}\n"))?;
         std::fs::rename(draft, file)
+    }
+
+    /// Ready when background work of a service has panicked.
+    pub(crate) async fn failed(&self) {
+        select_all(self.services.iter().map(|(_, running)| Box::pin(running.failed()))).await;
     }
 
     /// Ends every service in good order; answers whether all ended in time.

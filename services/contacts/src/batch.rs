@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rapport_kit::{Ctx, Db, Fault, name};
+use rapport_kit::{Ctx, Db, Fault, name, page};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
 use crate::external_id;
+
+/// What stands around a record in the answer to its entry, and the number that an account is given in the write.
+const AROUND: usize = 64;
 
 /// How an entry of a batch write says which record it is about.
 #[derive(Debug)]
@@ -115,6 +118,15 @@ pub fn repeated() -> Fault {
 #[must_use]
 pub fn read_only(name: &str) -> Fault {
     Fault::denied("RECORD_READ_ONLY", format!("Your roles let you read {name}, not change it.")).with("name", name)
+}
+
+/// Refuses a batch whose answer callers would not take in, before anything of it is written; `bytes` says what an
+/// entry's answer takes.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE).
+pub fn require_tellable<P>(plans: &[P], bytes: impl Fn(&P) -> usize) -> Result<(), Fault> {
+    page::require_bytes(plans.iter().map(|plan| bytes(plan) + AROUND).sum())
 }
 
 /// The refusal of a sound entry of an atomic batch.

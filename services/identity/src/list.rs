@@ -55,10 +55,8 @@ where
     filter::push(&mut sql, listing.fields, None, asked.filter, rules)?;
     order.push_after(&mut sql, cursor.as_ref(), listing.id)?;
     order.push_order_by(&mut sql, listing.id);
-    page::push_limit(&mut sql, size);
-    let mut conn = db.for_tenant(ctx).await?;
-    let mut rows = page::rows(&mut sql, &mut conn).await?;
-    let next = page::end(ctx, &query, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
+    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
+    let (rows, next) = page::read(ctx, &query, &mut sql, &mut db.for_tenant(ctx).await?, size, place).await?;
     let records = rows.iter().map(R::from_row).collect::<Result<Vec<R>, sqlx::Error>>()?;
     Ok((records, next))
 }

@@ -7,13 +7,14 @@ use futures_util::{StreamExt, stream};
 use prost::Message;
 use prost_types::{FieldMask, Timestamp};
 use rapport_contacts_api::v1 as contacts;
+use rapport_kit::clock;
 use rapport_kit::testing::Subject;
 use rapport_proto::common::v1 as pb;
 use tonic::Code;
 use uuid::Uuid;
 
 use super::model::{Action, Effect, Verdict};
-use super::world::{ACCOUNT, CONTACT, FIELDS, SYSTEM, Tenant};
+use super::world::{ACCOUNT, CONTACT, DEAD_LETTER, FIELDS, SYSTEM, Tenant};
 use crate::bureau::Stored;
 use crate::coverage::errors;
 use crate::coverage::wire::{Caller, Wire, bytes, contains, ids};
@@ -85,6 +86,24 @@ impl Comparison<'_> {
             }
             let request = pb::VerifySealRequest { name: "services/contacts".to_owned(), ..pb::VerifySealRequest::default() };
             self.expect(eye, "/rapport.common.v1.AuditService/VerifySeal", "the journal", request.encode_to_vec(), Verdict::Denied).await;
+            self.dead_letters(eye).await;
+        }
+    }
+
+    /// Letters of the whole tenant: no level limits them, and one that is not there is answered as missing.
+    async fn dead_letters(&self, eye: &Eye<'_>) {
+        let parent = "services/contacts".to_owned();
+        let names = vec![format!("{parent}/deadLetters/{}", clock::new_id())];
+        let replay = pb::ReplayDeadLettersRequest { parent: parent.clone(), names: names.clone() };
+        let discard = pb::DiscardDeadLettersRequest { parent: parent.clone(), names, reason: self.when.to_owned() };
+        let list = pb::ListDeadLettersRequest { parent, ..pb::ListDeadLettersRequest::default() };
+        for (verb, action, request) in
+            [("List", "read", list.encode_to_vec()), ("Replay", "replay", replay.encode_to_vec()), ("Discard", "discard", discard.encode_to_vec())]
+        {
+            let held = !eye.tenant.model.held(eye.subject.id, &format!("{DEAD_LETTER}.{action}")).is_empty();
+            let expected = if held { Verdict::Allowed } else { Verdict::Denied };
+            let path = format!("/rapport.common.v1.DeadLetterService/{verb}DeadLetters");
+            self.expect(eye, &path, "a dead letter", request, expected).await;
         }
     }
 

@@ -15,6 +15,7 @@ use crate::coverage::wire::{Caller, Wire};
 
 pub(super) const CONTACT: &str = "contacts.contact";
 pub(super) const ACCOUNT: &str = "contacts.account";
+pub(super) const DEAD_LETTER: &str = "delivery.deadletter";
 /// System of the external ids that all records have.
 pub(super) const SYSTEM: &str = "oracle";
 
@@ -223,6 +224,11 @@ fn random_role(dice: &mut Dice) -> Role {
             if dice.chance(percent) {
                 role.permissions.insert(format!("{resource}.{action}"));
             }
+        }
+    }
+    for action in ["read", "replay", "discard"] {
+        if dice.chance(25) {
+            role.permissions.insert(format!("{DEAD_LETTER}.{action}"));
         }
     }
     for (field, _) in FIELDS {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::audit_service_server::AuditService;
@@ -35,10 +36,10 @@ impl AuditService for Common {
         ctx.log_read(std::slice::from_ref(&request.name));
         let before = cursor.map(|cursor| before(&cursor)).transpose()?;
         // One more, to know whether there is a next page.
-        let mut rows = journal::changes(&self.db, &ctx, id, before, size + 1).await?;
-        let shown = page::fit(&rows, size)?;
-        let mut changes = Vec::with_capacity(shown.min(rows.len()));
-        for (position, row) in rows.iter().take(shown).enumerate() {
+        let rows = journal::changes(&self.db, &ctx, id, before, size + 1).await?;
+        let fitting = page::fit(&rows, size)?;
+        let mut changes = Vec::with_capacity(rows.len().min(fitting + 1));
+        for (position, row) in rows.iter().take(fitting + 1).enumerate() {
             let mut earlier = rows.iter().skip(position + 1).find(|other| other.version < row.version && other.ordinal == 0).cloned();
             // Shares raise the version too, so the change before may lie any number of rows behind the page.
             if earlier.is_none() && row.ordinal == 0 && row.version > 1 {
@@ -46,8 +47,10 @@ impl AuditService for Common {
             }
             changes.push(self.change(kind, row, earlier.as_ref(), ctx.fields(kind.resource))?);
         }
-        let next_page_token = page::end(&ctx, &query, &mut rows, size, |row| {
-            Ok(Cursor { keys: vec![KeyValue::Int(row.version), KeyValue::Int(i64::from(row.ordinal))], id })
+        // Told as text, a change may take more than its snapshots did.
+        let fitting = i64::try_from(fitting).map_err(Fault::internal)?;
+        let next_page_token = page::end(&ctx, &query, &mut changes, fitting, |last| {
+            Ok(Cursor { keys: vec![KeyValue::Int(last.version), KeyValue::Int(i64::from(last.ordinal))], id })
         })?;
         Ok(Response::new(pb::ListChangesResponse { changes, next_page_token }))
     }
@@ -82,6 +85,12 @@ impl page::Measured for journal::Change {
     /// A snapshot may be told twice: as what came after one change and before the next.
     fn bytes(&self) -> usize {
         2 * self.message.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl page::Measured for pb::Change {
+    fn bytes(&self) -> usize {
+        self.encoded_len()
     }
 }
 

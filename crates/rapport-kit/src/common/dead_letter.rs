@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::dead_letter_service_server::DeadLetterService;
+use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Postgres, QueryBuilder, Row as _};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -116,9 +117,8 @@ impl DeadLetters {
         filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
         order.push_after(&mut query, after.as_ref(), "d.id")?;
         order.push_order_by(&mut query, "d.id");
-        page::push_limit(&mut query, size);
-        let mut rows = page::rows(&mut query, &mut self.db.for_tenant(ctx).await?).await?;
-        let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
+        let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
+        let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut self.db.for_tenant(ctx).await?, size, place).await?;
         let letters = rows.iter().map(Row::from_row).collect::<Result<Vec<Row>, sqlx::Error>>()?;
         Ok(pb::ListDeadLettersResponse { dead_letters: letters.iter().map(|letter| self.told(letter)).collect(), next_page_token })
     }

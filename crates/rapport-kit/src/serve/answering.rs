@@ -10,27 +10,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
 
 /// A frame of the usual 16 KiB, its head, and the head of the answer before it.
 const FRAME: usize = 18 * 1024;
 
-pub(super) struct Answering(BufWriter<TcpStream>);
+pub(super) struct Answering<S>(BufWriter<S>);
 
-impl Answering {
-    pub(super) fn new(stream: TcpStream) -> Self {
+impl<S: AsyncWrite> Answering<S> {
+    pub(super) fn new(stream: S) -> Self {
         Self(BufWriter::with_capacity(FRAME, stream))
     }
 }
 
-impl AsyncRead for Answering {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Answering<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(self.0.get_mut()).poll_read(context, buffer)
     }
 }
 
 // That it takes no several pieces at once is the trait's own answer and what this is for.
-impl AsyncWrite for Answering {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Answering<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
@@ -41,5 +40,47 @@ impl AsyncWrite for Answering {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Keeps each write that it is given, and would take several pieces at once.
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_and_its_end_are_one_write() {
+        let mut answering = Answering::new(Writes::default());
+        assert!(!answering.is_write_vectored(), "or the library sends them one by one");
+        for part in [vec![1; 9], vec![2; 700], vec![3; 30]] {
+            answering.write_all(&part).await.unwrap();
+        }
+        answering.flush().await.unwrap();
+        let sent: Vec<usize> = answering.0.get_ref().0.iter().map(Vec::len).collect();
+        assert_eq!(sent, [739]);
     }
 }

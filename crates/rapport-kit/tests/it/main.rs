@@ -10,6 +10,7 @@ mod ended;
 mod journal;
 mod line;
 mod outage;
+mod pages;
 mod partitions;
 mod policy;
 mod retention;

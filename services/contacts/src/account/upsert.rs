@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::upsert_account_result::{Outcome, Result as Outcomes};
 use rapport_kit::journal::{self, Earlier, Record};
@@ -47,6 +48,7 @@ pub async fn upsert(db: &Db, policy: &Policy, ctx: &Ctx, request: pb::BatchUpser
         if let Some(earlier) = earlier {
             return replayed(db, ctx, plans, &earlier).await;
         }
+        batch::require_tellable(&plans, bytes)?;
         if write_all(db, ctx, &mut plans).await? {
             return Ok(answer(ctx, plans));
         }
@@ -156,12 +158,21 @@ fn kept(plans: &[Plan]) -> Vec<Record> {
     kept.map(|account| Record { collection: COLLECTION, id: account.id(), version: account.version() }).collect()
 }
 
+/// What the answer to an entry takes, about.
+fn bytes(plan: &Plan) -> usize {
+    match plan {
+        Plan::Write(decided) => convert::to_proto(decided.account.clone()).encoded_len(),
+        Plan::Keep(account) => convert::to_proto(account.as_ref().clone()).encoded_len(),
+        Plan::Refuse(fault) => fault.text().len(),
+    }
+}
+
 fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertAccountsResponse {
     let results = plans.into_iter().enumerate().map(|(index, plan)| match plan {
         Plan::Write(done) if done.fact == Fact::Created => result(ctx, index, Outcome::Created, convert::to_proto(done.account)),
         Plan::Write(done) => result(ctx, index, Outcome::Updated, convert::to_proto(done.account)),
         Plan::Keep(account) => result(ctx, index, Outcome::Unchanged, convert::to_proto(*account)),
-        Plan::Refuse(fault) => failed(index, fault),
+        Plan::Refuse(fault) => failed(ctx, index, fault),
     });
     pb::BatchUpsertAccountsResponse { results: results.collect() }
 }
@@ -179,12 +190,12 @@ async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, earlier: &Earlier) -> Re
         let (account, changes) = match plan {
             Plan::Write(decided) => (decided.account, true),
             Plan::Keep(account) => (*account, false),
-            Plan::Refuse(fault) => return failed(index, fault),
+            Plan::Refuse(fault) => return failed(ctx, index, fault),
         };
         match (told.remove(&account.id()), changes) {
             (Some((outcome, snapshot)), _) => result(ctx, index, outcome, snapshot),
             (None, false) => result(ctx, index, Outcome::Unchanged, convert::to_proto(account)),
-            (None, true) => failed(index, Fault::contended()),
+            (None, true) => failed(ctx, index, Fault::contended()),
         }
     });
     Ok(pb::BatchUpsertAccountsResponse { results: results.collect() })
@@ -195,7 +206,8 @@ fn result(ctx: &Ctx, index: usize, outcome: Outcome, mut account: pb::Account) -
     pb::UpsertAccountResult { index: position(index), outcome: outcome.into(), result: Some(Outcomes::Account(account)) }
 }
 
-fn failed(index: usize, fault: Fault) -> pb::UpsertAccountResult {
+fn failed(ctx: &Ctx, index: usize, fault: Fault) -> pb::UpsertAccountResult {
+    ctx.log_refused(&fault);
     pb::UpsertAccountResult { index: position(index), outcome: Outcome::Failed.into(), result: Some(Outcomes::Error(fault.into())) }
 }
 

@@ -3,6 +3,7 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::filter::{self, Column, Field, Kind, Search, SearchBy};
 use rapport_kit::{Ctx, Db, Fault, page};
+use sqlx::postgres::PgRow;
 use sqlx::{QueryBuilder, Row as _};
 
 use super::{RESOURCE, convert, sql};
@@ -66,10 +67,9 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
     filter::push(&mut query, FIELDS, Some(SEARCH), &request.filter, &hide::with_normalized("person.contact_points", rules))?;
     order.push_after(&mut query, after.as_ref(), "c.id")?;
     order.push_order_by(&mut query, "c.id");
-    page::push_limit(&mut query, size);
-    let mut rows = page::rows(&mut query, &mut db.for_tenant(ctx).await?).await?;
+    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
+    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
 
-    let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
     let mut contacts = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut shown = convert::to_proto(sql::read(row)?);

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::upsert_contact_result::{Outcome, Result as Outcomes};
 use rapport_kit::journal::{self, Earlier, Record};
@@ -47,6 +48,7 @@ pub async fn upsert(db: &Db, policy: &Policy, ctx: &Ctx, request: pb::BatchUpser
         if let Some(earlier) = earlier {
             return replayed(db, ctx, plans, &earlier).await;
         }
+        batch::require_tellable(&plans, bytes)?;
         if write(db, ctx, &plans).await? {
             return Ok(answer(ctx, plans));
         }
@@ -160,12 +162,20 @@ fn kept(plans: &[Plan]) -> Vec<Record> {
     kept.map(|contact| Record { collection: COLLECTION, id: contact.id(), version: contact.version() }).collect()
 }
 
+/// What the answer to an entry takes, about.
+fn bytes(plan: &Plan) -> usize {
+    match plan {
+        Plan::Write(contact, _) | Plan::Keep(contact) => convert::to_proto(contact.as_ref().clone()).encoded_len(),
+        Plan::Refuse(fault) => fault.text().len(),
+    }
+}
+
 fn answer(ctx: &Ctx, plans: Vec<Plan>) -> pb::BatchUpsertContactsResponse {
     let results = plans.into_iter().enumerate().map(|(index, plan)| match plan {
         Plan::Write(contact, Fact::Created) => result(ctx, index, Outcome::Created, convert::to_proto(*contact)),
         Plan::Write(contact, _) => result(ctx, index, Outcome::Updated, convert::to_proto(*contact)),
         Plan::Keep(contact) => result(ctx, index, Outcome::Unchanged, convert::to_proto(*contact)),
-        Plan::Refuse(fault) => failed(index, fault),
+        Plan::Refuse(fault) => failed(ctx, index, fault),
     });
     pb::BatchUpsertContactsResponse { results: results.collect() }
 }
@@ -183,12 +193,12 @@ async fn replayed(db: &Db, ctx: &Ctx, plans: Vec<Plan>, earlier: &Earlier) -> Re
         let (contact, fact) = match plan {
             Plan::Write(contact, fact) => (contact, Some(fact)),
             Plan::Keep(contact) => (contact, None),
-            Plan::Refuse(fault) => return failed(index, fault),
+            Plan::Refuse(fault) => return failed(ctx, index, fault),
         };
         match (told.remove(&contact.id()), fact) {
             (Some((outcome, snapshot)), _) => result(ctx, index, outcome, snapshot),
             (None, None) => result(ctx, index, Outcome::Unchanged, convert::to_proto(*contact)),
-            (None, Some(_)) => failed(index, Fault::contended()),
+            (None, Some(_)) => failed(ctx, index, Fault::contended()),
         }
     });
     Ok(pb::BatchUpsertContactsResponse { results: results.collect() })
@@ -199,7 +209,8 @@ fn result(ctx: &Ctx, index: usize, outcome: Outcome, mut contact: pb::Contact) -
     pb::UpsertContactResult { index: position(index), outcome: outcome.into(), result: Some(Outcomes::Contact(contact)) }
 }
 
-fn failed(index: usize, fault: Fault) -> pb::UpsertContactResult {
+fn failed(ctx: &Ctx, index: usize, fault: Fault) -> pb::UpsertContactResult {
+    ctx.log_refused(&fault);
     pb::UpsertContactResult { index: position(index), outcome: Outcome::Failed.into(), result: Some(Outcomes::Error(fault.into())) }
 }
 
