@@ -20,5 +20,6 @@ mod shutdown;
 mod support;
 mod tokens;
 mod transport;
+mod unclaimed;
 mod windows;
 mod wire;
