@@ -26,6 +26,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("kit.outbox", "what the broker has not confirmed yet"),
     ("kit.bound_key", "what consumers were bound to; learned again at their start"),
     ("kit.claimed_key", "what consumers have asked for; learned again from the broker"),
+    ("kit.unclaimed_key", "what nobody has asked for yet"),
     ("kit.idempotency", "answers for a day"),
     ("kit.inbox", "what was handled; not a record"),
     ("kit.dead_letter", "events of others that wait for a decision"),

@@ -63,11 +63,13 @@ histogram_quantile({{ index . 0 }}, sum by ({{ index . 1 }}, le) (rate({{ index 
       queries:
         - {expr: 'max(rapport_outbox_waiting{SELECTOR})', legend: "waiting, counted to 10,000"}
         - {expr: 'sum(rapport_outbox_held_records{SELECTOR})', legend: records held}
+        - {expr: 'max(rapport_outbox_unclaimed_keys{SELECTOR})', legend: keys that nobody asked for}
     - title: Events sent
       unit: cps
       queries:
         - {expr: 'sum(rate(rapport_outbox_relayed_total{SELECTOR}[$__rate_interval]))', legend: confirmed}
         - {expr: 'sum(rate(rapport_outbox_unclaimed_total{SELECTOR}[$__rate_interval]))', legend: wanted by nobody}
+        - {expr: 'sum(rate(rapport_outbox_replayed_total{SELECTOR}[$__rate_interval]))', legend: sent to a first consumer}
         - {expr: 'sum(rate(rapport_outbox_unroutable_total{SELECTOR}[$__rate_interval]))', legend: came back}
 - title: Events in
   panels:

@@ -93,7 +93,8 @@ macro_rules! labelled_gauges {
 counters! {
     relayed_events: "rapport_outbox_relayed_total", "Events that the broker confirmed.";
     unroutable_events: "rapport_outbox_unroutable_total", "Sends of events that came back because a consumer lost its binding.";
-    unclaimed_events: "rapport_outbox_unclaimed_total", "Events that nobody ever asked for.";
+    unclaimed_events: "rapport_outbox_unclaimed_total", "Events that were passed over because nobody ever asked for their key.";
+    replayed_events: "rapport_outbox_replayed_total", "Events that had been passed over and are sent to a first consumer.";
     duplicate_events: "rapport_inbox_duplicates_total", "Events that came again and had no second effect.";
     dead_events: "rapport_inbox_dead_total", "Events that could not be handled and wait for somebody to look.";
     refused_calls: "rapport_overload_refused_total", "Calls refused because the process was full.";
@@ -109,6 +110,7 @@ counters! {
 gauges! {
     outbox_age: "rapport_outbox_oldest_milliseconds", "Age of the oldest event that waits to be sent.";
     outbox_rows: "rapport_outbox_waiting", "Events that wait to be sent, counted to 10,000.";
+    unclaimed_keys: "rapport_outbox_unclaimed_keys", "Event keys that nobody has asked for yet.";
     held_records: "rapport_outbox_held_records", "Records whose events came back or were refused in the last round of this process.";
     dead_letters: "rapport_inbox_dead_letters", "Dead letters that wait for somebody to decide, counted to 10,000.";
     broker_consumers: "rapport_broker_consumers", "Consumers of this process that the broker has accepted.";

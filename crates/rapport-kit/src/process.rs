@@ -230,7 +230,7 @@ fn work(app: &mut App, service: &Service, keys: &Arc<Keys>, log: &AccessLog) {
     let feed = Feed { identity: app.identity.clone(), credential: app.secrets.credential.clone(), holder: holder.clone() };
     feed.follow(app.policy.clone(), Arc::clone(keys), broker.clone(), &app.tasks);
     if let Some(broker) = &broker {
-        let relay = Relay::new(service.name, holder, app.system.clone(), broker.clone());
+        let relay = Relay::new(service.name, holder, app.system.clone(), broker.clone(), app.config.retention.unclaimed_days);
         app.tasks.spawn("relay", relay.run(app.tasks.clone()));
         for consumers in std::mem::take(&mut app.consumers) {
             consumers.run(&app.db, &app.system, broker, &app.tasks);

@@ -6,10 +6,12 @@
 //! Rows of bulk work leave behind other records' rows, never behind later rows of their own record.
 //!
 //! An event that no queue wants is held and retried if its key was ever claimed by a queue: then a consumer
-//! has lost its binding. A key that nobody ever claimed is let go; the journal keeps the event. Claims are
-//! stored, so that a relay that starts while a binding is missing holds the events too; an operator who takes
-//! a consumer away for good, or whose last consumer of a key wants it no more, deletes the key from
-//! `kit.claimed_key` and restarts the relay's processes.
+//! has lost its binding. An event whose key nobody ever claimed is passed over and kept by the journal, from which the
+//! key's first consumer gets it (`relay/unclaimed.rs`). Claims are stored, so that a relay that starts while a binding is
+//! missing holds the events too; an operator who takes a consumer away for good, or whose last consumer of a key
+//! wants it no more, deletes the key from `kit.claimed_key`.
+
+mod unclaimed;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@ use crate::fault::Fault;
 use crate::lease::{Leases, TERM};
 use crate::metrics;
 use crate::tasks::{Tasks, Window};
+use unclaimed::Keys;
 
 /// Rows sent in one round; also the window of unconfirmed messages.
 const BATCH: i64 = 500;
@@ -41,8 +44,10 @@ pub struct Relay {
     db: SystemDb,
     leases: Leases,
     publisher: Publisher,
-    /// Keys that a queue wanted at least once; none until they are read.
-    claimed: Option<HashSet<String>>,
+    keys: Keys,
+    /// Age in days beyond which an event that was passed over is not sent any more.
+    unclaimed_days: i32,
+    probe_wait: Duration,
     /// Records whose next event was not taken; tried again together after a while.
     held: HashSet<RecordKey>,
     held_since: Instant,
@@ -90,12 +95,23 @@ struct Row {
 }
 
 impl Relay {
-    /// A relay of `service` that calls itself `holder` among its pods.
+    /// A relay of `service` that calls itself `holder` among its pods. Events that nobody asked for are sent to a first
+    /// consumer if they are at most `unclaimed_days` old.
     #[must_use]
-    pub fn new(service: &str, holder: String, db: SystemDb, broker: Broker) -> Self {
+    pub fn new(service: &str, holder: String, db: SystemDb, broker: Broker, unclaimed_days: u16) -> Self {
         let leases = Leases::new(db.clone(), holder);
         let publisher = Publisher::new(broker, format!("{service} relay"));
-        Self { service: service.to_owned(), db, leases, publisher, claimed: None, held: HashSet::new(), held_since: Instant::now() }
+        Self {
+            service: service.to_owned(),
+            db,
+            leases,
+            publisher,
+            keys: Keys::default(),
+            unclaimed_days: unclaimed_days.into(),
+            probe_wait: unclaimed::FIRST_WAIT,
+            held: HashSet::new(),
+            held_since: Instant::now(),
+        }
     }
 
     /// Sends until the process stops, then gives its shards back.
@@ -107,6 +123,8 @@ impl Relay {
         loop {
             if renewed.is_none_or(|at| at.elapsed() > TERM / 3) {
                 held = self.hold(&names).await;
+                // Shards that another process had come with the keys that it passed over.
+                self.keys.forget();
                 renewed = Some(Instant::now());
             }
             // A database that vanished without a word must not hold the relay for longer.
@@ -144,20 +162,26 @@ impl Relay {
             return Ok(0);
         }
         self.release_held();
-        let rows: Vec<Row> = {
+        let (rows, were_read): (Vec<Row>, bool) = {
             let mut conn = self.db.conn().await?;
-            if self.claimed.is_none() {
-                let keys: Vec<String> = sqlx::query_scalar("select key from kit.claimed_key").fetch_all(&mut conn).await?;
-                self.claimed = Some(keys.into_iter().collect());
-            }
+            let were_read = self.keys.refresh(&mut conn).await?;
             let held: Vec<Uuid> = self.held.iter().map(|(_, record)| *record).collect();
-            sqlx::query_as(BATCH_OF_ROWS).bind(shards).bind(BATCH).bind(held).fetch_all(&mut conn).await?
+            (sqlx::query_as(BATCH_OF_ROWS).bind(shards).bind(BATCH).bind(held).fetch_all(&mut conn).await?, were_read)
         };
         let mut left = 0;
         for mut wave in waves(rows) {
             // What follows a held event of its record waits with it; other records go on.
             wave.retain(|row| !self.held.contains(&row.record()));
-            left += self.send(&wave, tasks).await?;
+            let (unclaimed, wanted): (Vec<&Row>, Vec<&Row>) = wave.iter().partition(|row| self.keys.is_passed_over(&row.fact, row.id));
+            left += self.pass_over(&unclaimed, false).await?;
+            left += self.send(&wanted, tasks).await?;
+        }
+        if were_read && shards.contains(&0) {
+            match self.catch_up(tasks).await {
+                Ok(goes_on) => left += usize::from(goes_on),
+                // What others want goes on without it.
+                Err(error) => tracing::warn!(%error, "events that nobody asked for before could not be looked after; it is tried again"),
+            }
         }
         Ok(left)
     }
@@ -176,25 +200,21 @@ impl Relay {
     }
 
     /// Sends rows of different records and forgets those that were confirmed; the records of others are held.
-    async fn send(&mut self, rows: &[Row], tasks: &Tasks) -> Result<usize, Fault> {
+    async fn send(&mut self, rows: &[&Row], tasks: &Tasks) -> Result<usize, Fault> {
         if rows.is_empty() {
             return Ok(0);
         }
         let batch: Vec<Outgoing> = rows.iter().map(|row| self.outgoing(row)).collect();
-        let away = |error| Fault::unavailable("BROKER_AWAY", "The broker does not answer; events wait.").because(error);
         tasks.at(Window::BeforePublish).await;
-        let outcomes = self.publisher.publish(&batch).await.map_err(away)?;
+        let outcomes = self.publish(&batch).await?;
         tasks.at(Window::BeforeMark).await;
-        let mut gone: Vec<&Row> = Vec::with_capacity(rows.len());
+        let (mut gone, mut unclaimed): (Vec<&Row>, Vec<&Row>) = (Vec::with_capacity(rows.len()), Vec::new());
         let confirmed = rows.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Confirmed);
         self.claim(confirmed.map(|(row, _)| row.fact.as_str()).collect()).await?;
-        for (row, outcome) in rows.iter().zip(outcomes) {
+        for (row, outcome) in rows.iter().copied().zip(outcomes) {
             match outcome {
                 Outcome::Confirmed => gone.push(row),
-                Outcome::Unroutable if !self.claimed.as_ref().is_some_and(|claimed| claimed.contains(&row.fact)) => {
-                    metrics::unclaimed_events().inc();
-                    gone.push(row);
-                }
+                Outcome::Unroutable if !self.keys.is_claimed(&row.fact) => unclaimed.push(row),
                 Outcome::Unroutable => {
                     metrics::unroutable_events().inc();
                     self.held.insert(row.record());
@@ -205,22 +225,15 @@ impl Relay {
             }
         }
         self.forget(&gone).await?;
+        let passed_over = self.pass_over(&unclaimed, true).await?;
         tasks.at(Window::AfterMark).await;
         metrics::relayed_events().inc_by(gone.len().try_into().unwrap_or(u64::MAX));
-        Ok(gone.len())
+        Ok(gone.len() + passed_over)
     }
 
-    /// Remembers keys that a queue wanted, before their rows are forgotten.
-    async fn claim(&mut self, keys: HashSet<&str>) -> Result<(), Fault> {
-        let claimed = self.claimed.get_or_insert_default();
-        let new: Vec<String> = keys.into_iter().filter(|key| !claimed.contains(*key)).map(str::to_owned).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let mut conn = self.db.conn().await?;
-        sqlx::query("insert into kit.claimed_key (key) select unnest($1::text[]) on conflict do nothing").bind(&new).execute(&mut conn).await?;
-        claimed.extend(new);
-        Ok(())
+    async fn publish(&mut self, batch: &[Outgoing]) -> Result<Vec<Outcome>, Fault> {
+        let away = |error| Fault::unavailable("BROKER_AWAY", "The broker does not answer; events wait.").because(error);
+        self.publisher.publish(batch).await.map_err(away)
     }
 
     async fn forget(&self, gone: &[&Row]) -> Result<(), Fault> {

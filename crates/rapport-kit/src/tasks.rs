@@ -29,6 +29,8 @@ pub enum Window {
     BeforeMark,
     /// Gone from the outbox.
     AfterMark,
+    /// A piece of what nobody asked for before is back in the outbox.
+    AfterReplay,
     /// The effect is written, not committed.
     BeforeCommit,
     /// Committed, not acknowledged.

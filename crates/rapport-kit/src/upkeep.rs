@@ -164,15 +164,17 @@ fn connections(app: &Db, system: &SystemDb) {
 async fn figures(db: &SystemDb) -> Result<(), Fault> {
     let mut conn = db.conn().await?;
     let milliseconds: Option<i64> = sqlx::query_scalar(
-        "select (extract(epoch from now() - min(first.recorded_at)) * 1000)::bigint
+        "select (extract(epoch from now() - min(first.waits_since)) * 1000)::bigint
          from generate_series(0, 7) shard (shard), unnest(array[true, false]) kind (kind), lateral (
-           select recorded_at from kit.outbox o where o.shard = shard.shard and o.bulk = kind.kind order by o.id limit 1) first",
+           select coalesce(replayed_at, recorded_at) as waits_since from kit.outbox o where o.shard = shard.shard and o.bulk = kind.kind order by o.id limit 1) first",
     )
     .fetch_one(&mut conn)
     .await?;
     metrics::outbox_age().set(milliseconds.unwrap_or(0));
     let rows: i64 = sqlx::query_scalar("select count(*) from (select from kit.outbox limit 10000) events").fetch_one(&mut conn).await?;
     metrics::outbox_rows().set(rows);
+    let unclaimed: i64 = sqlx::query_scalar("select count(*) from kit.unclaimed_key").fetch_one(&mut conn).await?;
+    metrics::unclaimed_keys().set(unclaimed);
     let dead: i64 = sqlx::query_scalar("select count(*) from (select from kit.dead_letter where state = 'dead' limit 10000) letters")
         .fetch_one(&mut conn)
         .await?;

@@ -74,14 +74,15 @@ const COUNTS: &str = "
       current_setting('max_connections')::bigint as most,
       (select count(*) from pg_stat_activity where datname = current_database()) as used,
       (select count(*) from (select from kit.outbox limit 10000) events) as waiting,
-      (select coalesce((extract(epoch from now() - min(recorded_at)) * 1000)::bigint, 0) from (
-         select recorded_at from kit.outbox order by shard, bulk, id limit 10000) events) as oldest,
+      (select coalesce((extract(epoch from now() - min(waits_since)) * 1000)::bigint, 0) from (
+         select coalesce(replayed_at, recorded_at) as waits_since from kit.outbox order by shard, bulk, id limit 10000) events) as oldest,
       (select count(*) from (select from kit.dead_letter where state = 'dead' limit 10000) letters) as dead,
       (select count(*) from (select from kit.dead_letter where state <> 'dead' limit 10000) letters) as held,
       (select count(*) from kit.policy_tenant) as tenants,
       (select count(*) from kit.policy_subject where not deleted) as subjects,
       (select max(sealed_at)::text from kit.seal) as sealed,
       (select count(*) from kit.claimed_key) as claimed,
+      (select count(*) from kit.unclaimed_key) as unclaimed,
       (select pg_database_size(current_database())) as size";
 
 async fn database(service: &Service, secrets: &Secrets) -> Result<Value, Fault> {
@@ -102,7 +103,7 @@ async fn database(service: &Service, secrets: &Secrets) -> Result<Value, Fault> 
         "version": counts.get::<String, _>("version"),
         "era": counts.get::<i32, _>("era"),
         "connections": {"used_of_this_database": count("used"), "most_of_the_server": count("most")},
-        "outbox": {"waiting": count("waiting"), "oldest_milliseconds": count("oldest"), "claimed_keys": count("claimed")},
+        "outbox": {"waiting": count("waiting"), "oldest_milliseconds": count("oldest"), "claimed_keys": count("claimed"), "unclaimed_keys": count("unclaimed")},
         "dead_letters": {"dead": count("dead"), "waiting_behind": count("held")},
         "policy": {"tenants": count("tenants"), "subjects": count("subjects")},
         "sealed_until": counts.get::<Option<String>, _>("sealed"),

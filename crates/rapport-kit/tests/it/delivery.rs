@@ -199,7 +199,7 @@ async fn no_committed_event_is_missed_while_writers_hold_transactions_open() {
 }
 
 /// Each of `records` records has `versions` effects, 1 to `versions` in order.
-fn assert_in_order(effects: &[(Uuid, i64)], records: usize, versions: i64) {
+pub(crate) fn assert_in_order(effects: &[(Uuid, i64)], records: usize, versions: i64) {
     let mut next: HashMap<Uuid, i64> = HashMap::new();
     for (record, version) in effects {
         let expected = next.entry(*record).or_insert(1);

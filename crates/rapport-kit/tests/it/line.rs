@@ -22,6 +22,9 @@ use uuid::Uuid;
 use crate::support::{SERVICE, ctx};
 use crate::wire::Wire;
 
+/// How long events that nobody asked for are kept for a first consumer.
+const UNCLAIMED_DAYS: u16 = 7;
+
 pub(crate) struct Line {
     pub(crate) db: Db,
     pub(crate) system: SystemDb,
@@ -67,13 +70,13 @@ impl Line {
 
     /// Starts a relay to another broker.
     pub(crate) fn relay_to(&self, broker: Broker, tasks: &Tasks) {
-        let relay = Relay::new(SERVICE.name, clock::new_id().to_string(), self.system.clone(), broker);
+        let relay = Relay::new(SERVICE.name, clock::new_id().to_string(), self.system.clone(), broker, UNCLAIMED_DAYS);
         tasks.spawn("relay", relay.run(tasks.clone()));
     }
 
     /// Starts a relay under the name of the one before, so that it need not wait for that one's leases to end.
     pub(crate) fn relay_again(&self, tasks: &Tasks) {
-        let relay = Relay::new(SERVICE.name, "the same again".to_owned(), self.system.clone(), self.broker.clone());
+        let relay = Relay::new(SERVICE.name, "the same again".to_owned(), self.system.clone(), self.broker.clone(), UNCLAIMED_DAYS);
         tasks.spawn("relay", relay.run(tasks.clone()));
     }
 

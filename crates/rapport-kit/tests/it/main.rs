@@ -21,5 +21,6 @@ mod shutdown;
 mod support;
 mod tokens;
 mod transport;
+mod unclaimed;
 mod windows;
 mod wire;

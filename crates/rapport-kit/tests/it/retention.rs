@@ -40,7 +40,7 @@ async fn rows_go_when_their_time_is_over_and_younger_ones_and_dead_letters_of_te
         }
     }
     add(&logins, ROWS[2].1, 4000, None).await;
-    let retention = Retention { access_log_days: 40, inbox_days: 40, nobodys_dead_letter_days: 40 };
+    let retention = Retention { access_log_days: 40, inbox_days: 40, nobodys_dead_letter_days: 40, ..Retention::default() };
     let identity = Identity::start().await;
     let running = serve(&logins, &identity.address, |config| config.retention = retention).await;
     for (table, left) in [("kit.access_log", 2), ("kit.inbox", 2), ("kit.dead_letter", 3)] {
@@ -63,12 +63,13 @@ async fn not_even_retention_can_take_young_rows_out_of_the_access_log() {
 
 #[test]
 fn periods_outside_their_bounds_are_refused_by_name() {
-    let retention = Retention { access_log_days: 29, inbox_days: 366, nobodys_dead_letter_days: 0 };
+    let retention = Retention { access_log_days: 29, inbox_days: 366, nobodys_dead_letter_days: 0, unclaimed_days: 8 };
     let errors = Config { retention, ..Config::default() }.errors();
     let named = [
         "retention.access_log_days: must be 30 to 3650",
         "retention.inbox_days: must be 7 to 365",
         "retention.nobodys_dead_letter_days: must be 30 to 3650",
+        "retention.unclaimed_days: must be 0 to 7",
     ];
     assert_eq!(errors, named);
     assert!(Config::default().errors().is_empty());
