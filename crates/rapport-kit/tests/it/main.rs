@@ -18,6 +18,7 @@ mod seal;
 mod secrets;
 mod shutdown;
 mod support;
+mod tls;
 mod tokens;
 mod transport;
 mod windows;
