@@ -13,7 +13,7 @@ CALLS = yaml.safe_load(
         1
     ]
 )
-PORTS = (53, 443, 4317, 5432, 5672, 8080, 9090, 15672)
+PORTS = (53, 443, 4317, 5432, 5672, 8080, 8081, 9090, 15672)
 
 
 class Peer(NamedTuple):
@@ -131,6 +131,13 @@ def test_nobody_reaches_anybody_but_as_the_table_says(profile):
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_alone_is_as_closed(service):
     assert matrix(objects(service)) == set(table([service], database=False))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_certificate_opens_nothing(service):
+    """Health in plain text is for the kubelet, which no policy keeps from the pods of its node."""
+    values = {"certificate": {"enabled": True, "issuer": {"name": "internal"}}}
+    assert matrix(objects(service, values=values)) == set(table([service], database=False))
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -9,7 +9,7 @@ from support import CHARTS, SERVICES
 
 ROOT = CHARTS.parent
 # Set by the chart itself, not by its user.
-FIXED = {"listen", "metrics", "secrets", "service"}
+FIXED = {"listen", "metrics", "health", "tls", "secrets", "service"}
 
 
 def keys(file: Path, struct="Config"):

@@ -152,6 +152,12 @@ that one of three calls in the night wakes nobody. */}}
   expr: time() - min(rapport_policy_synced_timestamp_seconds{SELECTOR}) > 60
   summary: a pod decides by a policy that is VALUE seconds old
   todo: Look whether identity answers this service and knows its credential. What was granted or revoked since is not known here.
+- alert: RapportCertificateEnds
+  severity: page
+  for: 15m
+  expr: min(rapport_certificate_expiry_timestamp_seconds{SELECTOR} > 0) - time() < 604800
+  summary: the certificate that a pod shows ends in VALUE seconds
+  todo: Look at the Certificate and its issuer in cert-manager, and in the pod's log why a renewed one was not taken.
 - alert: RapportSealLate
   severity: ticket
   for: 5m

@@ -18,14 +18,23 @@ A headless Service is asked for, because the client balances over the addresses 
 */}}
 {{- define "rapport-service.config" -}}
 {{- $config := deepCopy .Values.config }}
+{{- $scheme := include "rapport-service.scheme" . }}
 {{- $services := dict }}
 {{- range (include "rapport-service.callees" . | fromYaml).of }}
-{{- if ne . "identity" }}{{ $_ := set $services . (printf "http://%s-headless:8080" .) }}{{ end }}
+{{- if ne . "identity" }}{{ $_ := set $services . (printf "%s://%s-headless:8080" $scheme .) }}{{ end }}
 {{- end }}
 {{- $_ := set $config "services" (mergeOverwrite $services $config.services) }}
 {{- $_ := set $config "listen" "0.0.0.0:8080" }}
 {{- $_ := set $config "metrics" "0.0.0.0:9090" }}
-{{- if not $config.identity }}{{ $_ := set $config "identity" "http://identity-headless:8080" }}{{ end }}
+{{- /* Identity asks itself under a name that its own certificate has. */}}
+{{- $identity := ternary (include "rapport-service.fullname" .) "identity" (eq .Chart.Name "identity") }}
+{{- if not $config.identity }}{{ $_ := set $config "identity" (printf "%s://%s-headless:8080" $scheme $identity) }}{{ end }}
+{{- if .Values.certificate.enabled }}
+{{- $_ := set $config "health" "0.0.0.0:8081" }}
+{{- $folder := "/etc/rapport/tls" }}
+{{- $files := dict "certificate" (printf "%s/tls.crt" $folder) "key" (printf "%s/tls.key" $folder) "authority" (printf "%s/ca.crt" $folder) }}
+{{- $_ := set $config "tls" $files }}
+{{- end }}
 {{- include "rapport-service.toml" (list "" $config) }}
 {{- end }}
 

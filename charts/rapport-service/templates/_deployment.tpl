@@ -1,5 +1,7 @@
 {{- define "rapport-service.deployment" -}}
 {{- $name := include "rapport-service.fullname" . -}}
+{{- /* The kubelet shows no certificate. */}}
+{{- $probed := ternary 8081 8080 .Values.certificate.enabled -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -54,17 +56,21 @@ spec:
           ports:
             - name: grpc
               containerPort: 8080
+            {{- if .Values.certificate.enabled }}
+            - name: grpc-health
+              containerPort: 8081
+            {{- end }}
             - name: http-metrics
               containerPort: 9090
           startupProbe:
             grpc:
-              port: 8080
+              port: {{ $probed }}
             periodSeconds: 1
             timeoutSeconds: 2
             failureThreshold: {{ .Values.startupSeconds }}
           readinessProbe:
             grpc:
-              port: 8080
+              port: {{ $probed }}
             periodSeconds: 5
             timeoutSeconds: 2
             failureThreshold: 2
@@ -72,7 +78,7 @@ spec:
           # a database or the broker is away; and much patience, so that nothing but a process that hangs is killed.
           livenessProbe:
             grpc:
-              port: 8080
+              port: {{ $probed }}
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 6
@@ -94,12 +100,24 @@ spec:
                     - key: credential
                       path: trusted/{{ $service }}
               {{- end }}
-        {{- if .Values.certificate.enabled }}
-        - name: tls
-          secret:
-            secretName: {{ $name }}-tls
-            defaultMode: 0440
-        {{- end }}
+        {{- include "rapport-service.tls.volume" . | nindent 8 }}
+{{- end }}
+
+{{- define "rapport-service.tls.volume" -}}
+{{- if .Values.certificate.enabled -}}
+- name: tls
+  secret:
+    secretName: {{ include "rapport-service.fullname" . }}-tls
+    defaultMode: 0440
+{{- end }}
+{{- end }}
+
+{{- define "rapport-service.tls.mount" -}}
+{{- if .Values.certificate.enabled -}}
+- name: tls
+  mountPath: /etc/rapport/tls
+  readOnly: true
+{{- end }}
 {{- end }}
 
 {{- define "rapport-service.mounts" -}}
@@ -110,11 +128,7 @@ volumeMounts:
   - name: secrets
     mountPath: /etc/rapport/secrets
     readOnly: true
-  {{- if .Values.certificate.enabled }}
-  - name: tls
-    mountPath: /etc/rapport/tls
-    readOnly: true
-  {{- end }}
+  {{- include "rapport-service.tls.mount" . | nindent 2 }}
 {{- end }}
 
 {{- define "rapport-service.spread" -}}

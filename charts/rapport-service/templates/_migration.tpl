@@ -37,7 +37,8 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* A real call from another pod: `helm test`. A Job, since what has no probes should end. */}}
+{{/* A real call from another pod, with the service's own certificate if it has one: `helm test`. A Job, since what has no
+probes should end. */}}
 {{- define "rapport-service.test" -}}
 {{- $name := include "rapport-service.fullname" . -}}
 apiVersion: batch/v1
@@ -59,6 +60,22 @@ spec:
       restartPolicy: Never
       containers:
         - name: check
+          {{- if .Values.certificate.enabled }}
+          args: [--config, /etc/rapport/config/rapport.toml, check, --address, "https://{{ $name }}:8080", --wait, "30"]
+          {{- else }}
           args: [check, --address, "http://{{ $name }}:8080", --wait, "30"]
+          {{- end }}
           {{- include "rapport-service.container" (list . .Values.resources) | nindent 10 }}
+          {{- if .Values.certificate.enabled }}
+          volumeMounts:
+            - name: config
+              mountPath: /etc/rapport/config
+              readOnly: true
+            {{- include "rapport-service.tls.mount" . | nindent 12 }}
+      volumes:
+        - name: config
+          configMap:
+            name: {{ $name }}-config
+        {{- include "rapport-service.tls.volume" . | nindent 8 }}
+          {{- end }}
 {{- end }}

@@ -3,6 +3,11 @@
 {{ .Values.fullnameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
+{{/* How services call each other: with a certificate over TLS, and over nothing else. */}}
+{{- define "rapport-service.scheme" -}}
+{{ ternary "https" "http" .Values.certificate.enabled }}
+{{- end }}
+
 {{/* What a pod is found by, for (list context component). */}}
 {{- define "rapport-service.selector" -}}
 {{- $ := index . 0 -}}
@@ -76,5 +81,11 @@ labels:
 {{- end }}
 {{- if and .Values.certificate.enabled (not .Values.certificate.issuer.name) }}
 {{- fail (printf "%s: certificate.issuer.name must be given with certificate.enabled" .Chart.Name) }}
+{{- end }}
+{{- $scheme := printf "%s://" (include "rapport-service.scheme" .) }}
+{{- range $key, $address := merge (dict "identity" .Values.config.identity) .Values.config.services }}
+{{- if and $address (not (hasPrefix $scheme $address)) }}
+{{- fail (printf "%s: the address of %s must begin with %s, as certificate.enabled is %t" $.Chart.Name $key $scheme $.Values.certificate.enabled) }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -15,7 +15,7 @@ Until they are there, pods wait in ContainerCreating; until the database has thi
 {{- end }}
 {{- if not .Values.networkPolicy.extraIngress }}
 
-Callers in the cluster reach it at http://{{ $name }}.{{ $ns }}:8080 once networkPolicy.extraIngress names them; from your machine:
+Callers in the cluster reach it at {{ include "rapport-service.scheme" . }}://{{ $name }}.{{ $ns }}:8080 once networkPolicy.extraIngress names them; from your machine:
   kubectl -n {{ $ns }} port-forward service/{{ $name }} 8080
 {{- end }}
 {{- end }}

@@ -20,7 +20,7 @@ spec:
     - name: grpc
       port: 8080
       targetPort: grpc
-      appProtocol: kubernetes.io/h2c
+      appProtocol: {{ ternary "https" "kubernetes.io/h2c" .Values.certificate.enabled }}
 ---
 apiVersion: v1
 kind: Service
@@ -35,7 +35,7 @@ spec:
     - name: grpc
       port: 8080
       targetPort: grpc
-      appProtocol: kubernetes.io/h2c
+      appProtocol: {{ ternary "https" "kubernetes.io/h2c" .Values.certificate.enabled }}
     - name: http-metrics
       port: 9090
       targetPort: http-metrics

@@ -19,9 +19,13 @@ pub struct Config {
     pub listen: String,
     /// Address of `/metrics`; empty for none.
     pub metrics: String,
-    /// Address of identity, such as `http://identity:8081`.
+    /// Address of a port that answers for the health of the process without TLS, and nothing else; empty for none.
+    /// For whoever cannot show a certificate, such as the probes of Kubernetes.
+    pub health: String,
+    /// Address of identity, such as `http://identity:8081`; begins with `https://` if there is a certificate.
     pub identity: String,
-    /// Addresses of other services by name; what is not named here is at `http://<service>:8080`.
+    /// Addresses of other services by name; what is not named here is at `http://<service>:8080`, or at
+    /// `https://<service>:8080` if there is a certificate.
     pub services: BTreeMap<String, String>,
     /// Folder with one file for each secret.
     pub secrets: PathBuf,
@@ -42,10 +46,31 @@ pub struct Config {
     /// Seconds that running calls get at the end; with `leave_seconds` and the five that background work and traces
     /// get, less than what the platform waits before it kills.
     pub drain_seconds: u64,
+    /// Certificate for mutual TLS; without one services speak plain HTTP/2 to each other.
+    pub tls: TlsFiles,
     /// How long is kept what nobody deletes.
     pub retention: Retention,
     /// What the service alone understands.
     pub service: serde_json::Value,
+}
+
+/// Files in PEM for mutual TLS: all three or none. They are read again when they change.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate of this process, good for servers and clients, followed by those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Certificates of the authority that signs those of all services; peers are believed by these alone.
+    pub authority: PathBuf,
+}
+
+impl TlsFiles {
+    /// Whether any is named.
+    pub(crate) fn are_named(&self) -> bool {
+        [&self.certificate, &self.key, &self.authority].iter().any(|file| !file.as_os_str().is_empty())
+    }
 }
 
 /// How long the kit's own rows are kept, in days. Idempotency keys are always kept for 24 hours, as the contract
@@ -77,6 +102,7 @@ impl Default for Config {
         Self {
             listen: "0.0.0.0:8080".to_owned(),
             metrics: String::new(),
+            health: String::new(),
             identity: "http://identity:8080".to_owned(),
             services: BTreeMap::new(),
             secrets: PathBuf::from("/etc/rapport/secrets"),
@@ -88,6 +114,7 @@ impl Default for Config {
             connections: 2048,
             leave_seconds: 5,
             drain_seconds: 18,
+            tls: TlsFiles::default(),
             retention: Retention::default(),
             service: serde_json::Value::Null,
         }
@@ -132,8 +159,10 @@ impl Config {
         if self.listen.parse::<SocketAddr>().is_err() {
             errors.push(format!("listen: {:?} is not an address and port", self.listen));
         }
-        if !self.metrics.is_empty() && self.metrics.parse::<SocketAddr>().is_err() {
-            errors.push(format!("metrics: {:?} is not an address and port", self.metrics));
+        for (key, address) in [("metrics", &self.metrics), ("health", &self.health)] {
+            if !address.is_empty() && address.parse::<SocketAddr>().is_err() {
+                errors.push(format!("{key}: {address:?} is not an address and port"));
+            }
         }
         if self.drain_seconds == 0 {
             errors.push("drain_seconds: must be at least 1".to_owned());
@@ -141,6 +170,7 @@ impl Config {
         if self.identity.parse::<http::Uri>().is_err() || !self.identity.starts_with("http") {
             errors.push(format!("identity: {:?} is not an http address", self.identity));
         }
+        self.transport_errors(&mut errors);
         if !(2..=200).contains(&self.database_connections) {
             errors.push("database_connections: must be 2 to 200".to_owned());
         }
@@ -162,6 +192,25 @@ impl Config {
             }
         }
         errors
+    }
+
+    /// A certificate is used for every call to another service or for none, so that no token goes out in plain text
+    /// where somebody believes that none does.
+    fn transport_errors(&self, errors: &mut Vec<String>) {
+        let tls = self.tls.are_named();
+        for (key, file) in [("certificate", &self.tls.certificate), ("key", &self.tls.key), ("authority", &self.tls.authority)] {
+            if tls && file.as_os_str().is_empty() {
+                errors.push(format!("tls.{key}: must be given with the others of tls"));
+            }
+        }
+        let others = self.services.iter().map(|(service, address)| (format!("services.{service}"), address));
+        for (key, address) in others.chain([("identity".to_owned(), &self.identity)]) {
+            if tls && address.starts_with("http://") {
+                errors.push(format!("{key}: {address:?} must begin with https://, since there is a certificate (tls)"));
+            } else if !tls && address.starts_with("https://") {
+                errors.push(format!("{key}: {address:?} needs a certificate: give tls.certificate, tls.key and tls.authority"));
+            }
+        }
     }
 }
 
@@ -203,6 +252,6 @@ fn secret(folder: &Path, name: &str) -> Result<SecretString, String> {
     if text.trim().is_empty() { Err(format!("secret {name}: is empty")) } else { Ok(SecretString::from(text.trim().to_owned())) }
 }
 
-fn invalid(errors: &[String]) -> Fault {
+pub(crate) fn invalid(errors: &[String]) -> Fault {
     Fault::precondition("CONFIG_INVALID", format!("Correct the configuration: {}.", errors.join("; ")))
 }

@@ -31,6 +31,7 @@ pub mod tasks;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 mod upkeep;
 
 pub use ctx::Ctx;

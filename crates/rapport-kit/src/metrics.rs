@@ -99,6 +99,7 @@ counters! {
     dead_events: "rapport_inbox_dead_total", "Events that could not be handled and wait for somebody to look.";
     refused_calls: "rapport_overload_refused_total", "Calls refused because the process was full.";
     refused_connections: "rapport_connections_refused_total", "Connections refused because the process holds as many as it may.";
+    refused_handshakes: "rapport_tls_refused_total", "Connections that came to no TLS, such as those of strangers and without a certificate.";
     busy_database: "rapport_database_busy_total", "Times that no database connection became free in time.";
     repeated_calls: "rapport_rpc_repeated_total", "Calls to other services that were sent again.";
     denied_calls: "rapport_access_denied_total", "Calls refused at the door.";
@@ -119,6 +120,7 @@ gauges! {
     sealed: "rapport_journal_sealed_timestamp_seconds", "When everything that can be sealed was last sealed; the start of the process before that.";
     verified: "rapport_journal_verified_timestamp_seconds", "When a part of the seal was last compared with its rows; the start of the process before that.";
     broken_checkpoint: "rapport_journal_broken_checkpoint", "The checkpoint whose rows are not what was sealed; 0 if the last comparison found none.";
+    certificate_expiry: "rapport_certificate_expiry_timestamp_seconds", "When the certificate in use ends; 0 without one.";
     memory: "process_resident_memory_bytes", "Memory that the process holds.";
     descriptors: "process_open_fds", "Open files and connections.";
     started: "process_start_time_seconds", "When the process started.";

@@ -6,9 +6,10 @@
 mod bundle;
 mod check;
 mod command;
+mod ports;
 mod seal;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use tonic::service::{Routes, RoutesBuilder};
 pub use bundle::bundle;
 pub use check::{answers, migrated, schema_reached};
 pub use command::{asked_to_end, main};
+use ports::{bind, health_port, metrics_port};
 pub use seal::seal_holds;
 
 use crate::access_log::AccessLog;
@@ -39,6 +41,7 @@ use crate::relay::Relay;
 use crate::rpc::{self, Tokens};
 use crate::serve::{self, Front, Limits, Slots};
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 use crate::{clock, common, metrics};
 
 /// A starting process waits this long for identity before it serves with what it has stored.
@@ -85,6 +88,7 @@ pub struct App {
     credentials: Vec<SecretString>,
     identity: rpc::Client,
     tokens: Arc<Tokens>,
+    tls: Option<Tls>,
 }
 
 impl App {
@@ -92,10 +96,12 @@ impl App {
     /// in the name of whom a [`crate::Ctx`] acts for, see [`rpc::Client::within`].
     ///
     /// # Errors
-    /// FAILED_PRECONDITION (SERVICE_ADDRESS_INVALID) if the configured address cannot be read.
+    /// FAILED_PRECONDITION (SERVICE_ADDRESS_INVALID) if the configured address cannot be called.
     pub fn client(&self, service: &str, rules: &'static [MethodRule]) -> Result<rpc::Client, Fault> {
-        let address = self.config.services.get(service).cloned().unwrap_or_else(|| format!("http://{service}:8080"));
-        let client = rpc::Client::new(rpc::Settings::new(address), &[rules, rapport_proto::METHODS], &self.tasks)?;
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let address = self.config.services.get(service).cloned().unwrap_or_else(|| format!("{scheme}://{service}:8080"));
+        let settings = rpc::Settings { tls: self.tls.clone(), ..rpc::Settings::new(address) };
+        let client = rpc::Client::new(settings, &[rules, rapport_proto::METHODS], &self.tasks)?;
         Ok(client.with_tokens(Arc::clone(&self.tokens)))
     }
 
@@ -128,9 +134,11 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where `/metrics` is, if anywhere.
     pub metrics: Option<SocketAddr>,
+    /// Where the health of the process is told without TLS, if anywhere.
+    pub health: Option<SocketAddr>,
     tasks: Tasks,
     accepting: CancellationToken,
-    health: tonic_health::server::HealthReporter,
+    reporter: tonic_health::server::HealthReporter,
     served: Vec<&'static str>,
     leave: Duration,
     server: oneshot::Receiver<bool>,
@@ -139,14 +147,15 @@ pub struct Running {
 /// Starts a service: database, policy feed, wiring, relay, consumers, server.
 ///
 /// # Errors
-/// FAILED_PRECONDITION (MIGRATIONS_PENDING) if the database is behind this build, (ADDRESS_UNUSABLE) if it
-/// cannot listen where it is told to, (METHOD_WITHOUT_RULE) if it serves a method whose rule it does not know;
-/// anything else that keeps the service from starting.
+/// FAILED_PRECONDITION (CONFIG_INVALID) if its certificate cannot be used, (MIGRATIONS_PENDING) if the database is
+/// behind this build, (ADDRESS_UNUSABLE) if it cannot listen where it is told to, (METHOD_WITHOUT_RULE) if it serves a
+/// method whose rule it does not know; anything else that keeps the service from starting.
 pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Result<Running, Fault> {
+    let tls = Tls::load(&config.tls)?;
     let databases = open(service, &config, &secrets).await?;
     let listener = bind("listen", &config.listen).await?;
     let address = listener.local_addr().map_err(Fault::internal)?;
-    let mut app = wire(service, config, secrets, databases, address).await?;
+    let mut app = wire(service, config, secrets, databases, tls, address).await?;
     let rules = rules(service, &app.served)?;
     if app.config.reflection {
         reflection(&mut app, service)?;
@@ -155,6 +164,7 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
     work(&mut app, service, &keys, &log);
     let metrics = metrics_port(&app.config, &app.tasks).await?;
     let accepting = CancellationToken::new();
+    let health = health_port(&app, &accepting).await?;
     let server = listen(&mut app, listener, rules, keys, log, &accepting);
     // Whoever comes before the signing keys are here would be told to sign in again.
     app.policy.begun(FIRST_ROUND).await;
@@ -163,7 +173,7 @@ pub async fn start(service: &Service, config: Config, secrets: Secrets) -> Resul
     }
     tracing::info!(service = service.name, %address, "serving");
     let leave = Duration::from_secs(app.config.leave_seconds);
-    Ok(Running { address, metrics, tasks: app.tasks, accepting, health: app.health, served: app.served, leave, server })
+    Ok(Running { address, metrics, health, tasks: app.tasks, accepting, reporter: app.health, served: app.served, leave, server })
 }
 
 /// The databases of the service, which must be as this build expects them.
@@ -191,9 +201,16 @@ async fn open(service: &Service, config: &Config, secrets: &Secrets) -> Result<(
 }
 
 /// The service wired to what it stands on; nothing runs yet.
-async fn wire(service: &Service, config: Config, secrets: Secrets, (db, system): (Db, SystemDb), address: SocketAddr) -> Result<App, Fault> {
+async fn wire(
+    service: &Service,
+    config: Config,
+    secrets: Secrets,
+    (db, system): (Db, SystemDb),
+    tls: Option<Tls>,
+    address: SocketAddr,
+) -> Result<App, Fault> {
     let tasks = Tasks::default();
-    let identity = rpc::Settings { health: false, ..rpc::Settings::new(identity_address(service, &config, address)) };
+    let identity = identity_settings(service, &config, address, tls.as_ref());
     let identity = rpc::Client::new(identity, &[rapport_proto::METHODS, rpc::EXCHANGE], &tasks)?;
     let tokens = Tokens::new(identity.clone(), service.name, secrets.credential.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -217,13 +234,14 @@ async fn wire(service: &Service, config: Config, secrets: Secrets, (db, system):
         credentials: Vec::new(),
         identity,
         tokens: Arc::new(tokens),
+        tls,
     };
     (service.start)(&mut app).await?;
     common::serve_dead_letters(&mut app, service.name);
     Ok(app)
 }
 
-/// Starts the background work of every service: policy feed, relay, consumers, upkeep, access log.
+/// Starts the background work of every service: policy feed, relay, consumers, upkeep, access log, renewal.
 fn work(app: &mut App, service: &Service, keys: &Arc<Keys>, log: &AccessLog) {
     let holder = format!("{}-{}", service.name, clock::new_id().simple());
     let broker = app.secrets.broker.clone().map(|url| Broker::new(url, app.config.broker_prefix.clone()));
@@ -238,6 +256,9 @@ fn work(app: &mut App, service: &Service, keys: &Arc<Keys>, log: &AccessLog) {
     }
     crate::upkeep::run(&app.db, &app.system, &app.sealer, &app.config.retention, &app.tasks);
     log.run(&app.system, &app.tasks);
+    if let Some(tls) = &app.tls {
+        tls.follow(&app.tasks);
+    }
 }
 
 /// Takes calls until `accepting` is cancelled; tells then whether every one came to its end.
@@ -260,7 +281,7 @@ fn listen(
     let (ended, server) = oneshot::channel();
     let limits = Limits { connections: app.config.connections, drain: Duration::from_secs(app.config.drain_seconds) };
     let routes = std::mem::take(&mut app.routes).routes();
-    let serving = serve::serve(listener, routes, Arc::new(front), limits, accepting.clone());
+    let serving = serve::serve(listener, app.tls.clone(), routes, Arc::new(front), limits, accepting.clone());
     app.tasks.spawn("server", async move {
         let _ = ended.send(serving.await);
     });
@@ -280,17 +301,10 @@ fn rules(service: &Service, served: &[&'static str]) -> Result<Rules, Fault> {
     Err(Fault::precondition("METHOD_WITHOUT_RULE", text).with("methods", methods))
 }
 
-/// Listens at `address`, which the configuration names `key`.
-async fn bind(key: &str, address: &str) -> Result<TcpListener, Fault> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let text = format!("Free {address} or set another address ({key}): {error}.");
-        Fault::precondition("ADDRESS_UNUSABLE", text).with("address", address).because(error)
-    })
-}
-
-/// Identity asks itself, on its own port.
-fn identity_address(service: &Service, config: &Config, address: SocketAddr) -> String {
-    if service.name == "identity" { format!("http://127.0.0.1:{}", address.port()) } else { config.identity.clone() }
+/// How identity is called; it calls itself on its own port, `listen`, under the name that others know it by.
+fn identity_settings(service: &Service, config: &Config, listen: SocketAddr, tls: Option<&Tls>) -> rpc::Settings {
+    let at = (service.name == "identity").then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port())));
+    rpc::Settings { health: false, tls: tls.cloned(), at, ..rpc::Settings::new(&config.identity) }
 }
 
 /// Both versions of reflection, since older tools know the older one only; they name what is served, no more.
@@ -310,22 +324,6 @@ fn reflection(app: &mut App, service: &Service) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn metrics_port(config: &Config, tasks: &Tasks) -> Result<Option<SocketAddr>, Fault> {
-    if config.metrics.is_empty() {
-        return Ok(None);
-    }
-    let listener = bind("metrics", &config.metrics).await?;
-    let address = listener.local_addr().map_err(Fault::internal)?;
-    let stop = tasks.stopping();
-    let router = axum::Router::new().route("/metrics", axum::routing::get(|| async { metrics::text() }));
-    tasks.spawn("metrics", async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
-            tracing::warn!(%error, "the metrics port ended");
-        }
-    });
-    Ok(Some(address))
-}
-
 impl Running {
     /// Tells everything to end and waits for nothing.
     #[cfg(feature = "testing")]
@@ -342,7 +340,7 @@ impl Running {
     /// Ends in good order; answers whether everything ended in time and no call was cut.
     pub async fn stop(self) -> bool {
         for name in self.served.iter().chain(&[""]) {
-            self.health.set_service_status(*name, tonic_health::ServingStatus::NotServing).await;
+            self.reporter.set_service_status(*name, tonic_health::ServingStatus::NotServing).await;
         }
         tokio::time::sleep(self.leave).await;
         self.accepting.cancel();

@@ -17,6 +17,7 @@ mod retry;
 mod tokens;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ use crate::auth::Rules;
 use crate::ctx::Ctx;
 use crate::fault::Fault;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 use crate::{MAX_MESSAGE, metrics, serve};
 
 /// Room for framing beside the largest message.
@@ -51,8 +53,13 @@ const FRAMING: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `http://name:port`, or several with commas between them. Every address that a name resolves to is called,
-    /// so the name of a headless service means all of its pods.
+    /// so the name of a headless service means all of its pods. Or `https://name:port`, for mutual TLS: each of the
+    /// addresses has to show a certificate for that name.
     pub address: String,
+    /// The certificate to show where the address asks for TLS.
+    pub tls: Option<Tls>,
+    /// Calls this address alone, whatever the name resolves to.
+    pub at: Option<SocketAddr>,
     /// Connections to each address.
     pub connections: usize,
     /// Whether to call only what says SERVING over the standard health service. A service without one is called.
@@ -72,6 +79,8 @@ impl Settings {
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             address: address.into(),
+            tls: None,
+            at: None,
             connections: 1,
             health: true,
             resolve_every: Duration::from_secs(5),
@@ -111,7 +120,8 @@ impl Client {
     /// A client that connects at once. Methods without a rule among `rules` are never repeated.
     ///
     /// # Errors
-    /// FAILED_PRECONDITION (SERVICE_ADDRESS_INVALID) if the address cannot be read.
+    /// FAILED_PRECONDITION (SERVICE_ADDRESS_INVALID) if the address cannot be read, or asks for TLS and there is no
+    /// certificate.
     pub fn new(settings: Settings, rules: &[&'static [MethodRule]], tasks: &Tasks) -> Result<Self, Fault> {
         let pool = Pool::start(&settings, tasks)?;
         let connections = pool.gone.clone().drop_guard();
@@ -252,7 +262,7 @@ impl Calls {
     }
 
     /// Sends once; answers what came back, or UNAVAILABLE, and whether the service may have seen the call.
-    async fn attempt(&self, parts: &mut Parts, body: &Bytes, tried: &mut Vec<std::net::SocketAddr>, until: Instant) -> (Response<Body>, bool) {
+    async fn attempt(&self, parts: &mut Parts, body: &Bytes, tried: &mut Vec<SocketAddr>, until: Instant) -> (Response<Body>, bool) {
         let inner = &self.client.inner;
         let Some(picked) = inner.pool.pick(tried, until).await else { return (inner.pool.away(None), false) };
         tried.push(picked.address);

@@ -1,7 +1,8 @@
 //! The server: one layer stack for every service, and an end that loses no call.
 //!
-//! Guarantees: a call passes the layers of [`front`] in one order, written in one place; connections are
-//! bounded, and whoever comes beyond the bound is told so; at the end of the process health says NOT_SERVING
+//! Guarantees: a call passes the layers of [`front`] in one order, written in one place; where there is a certificate
+//! nobody is listened to who shows none that its authority signed; connections are bounded, from their first byte, and
+//! whoever comes beyond the bound is told so; at the end of the process health says NOT_SERVING
 //! first, then new connections are refused, running calls end within the drain time, and what is idle (raw TCP
 //! connections, watches of health) holds nothing up.
 
@@ -16,8 +17,11 @@ use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -25,6 +29,9 @@ use tonic::transport::server::TcpConnectInfo;
 
 use answering::Answering;
 pub(crate) use front::{Front, Slots, asked_time};
+
+use crate::metrics;
+use crate::tls::Tls;
 
 /// Largest request and answer.
 pub(crate) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
@@ -37,8 +44,9 @@ const TOLD: usize = 64;
 const TELLING: Duration = Duration::from_secs(5);
 /// What a client of HTTP/2 says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Between two looks at a preface that has come in part.
-const LOOK: Duration = Duration::from_millis(20);
+
+/// What HTTP/2 is spoken over.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// How far a server goes.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +61,7 @@ pub(crate) struct Limits {
 struct Server {
     routes: Routes,
     front: Arc<Front>,
+    tls: Option<Tls>,
     limits: Limits,
     stop: CancellationToken,
     cut: AtomicUsize,
@@ -64,11 +73,19 @@ struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Serves until `stop`, then drains; answers whether every call had come to its end by then.
-pub(crate) async fn serve(listener: TcpListener, routes: Routes, front: Arc<Front>, limits: Limits, stop: CancellationToken) -> bool {
+/// Serves until `stop`, then drains; answers whether every call had come to its end by then. With `tls` nothing but that
+/// is spoken on the port.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    routes: Routes,
+    front: Arc<Front>,
+    limits: Limits,
+    stop: CancellationToken,
+) -> bool {
     let connections = TaskTracker::new();
     let (room, told) = (Arc::new(Semaphore::new(limits.connections)), Arc::new(Semaphore::new(TOLD)));
-    let server = Arc::new(Server { routes: routes.prepare(), front, limits, stop, cut: AtomicUsize::new(0) });
+    let server = Arc::new(Server { routes: routes.prepare(), front, tls, limits, stop, cut: AtomicUsize::new(0) });
     loop {
         let stream = tokio::select! {
             () = server.stop.cancelled() => break,
@@ -85,7 +102,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, front: Arc<Fron
         let place = match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => Place { crowded: false, _permit: permit },
             Err(_) => {
-                crate::metrics::refused_connections().inc();
+                metrics::refused_connections().inc();
                 let Ok(permit) = Arc::clone(&told).try_acquire_owned() else { continue };
                 Place { crowded: true, _permit: permit }
             }
@@ -111,16 +128,16 @@ impl Server {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        // A peer that never speaks HTTP/2 would hold its place and the drain up for ever, since the library waits
-        // for the preface without an end; so it is waited for before the connection counts as one.
-        tokio::select! {
+        let peer = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: stream.peer_addr().ok() };
+        // A peer that never speaks would hold its place and the drain up for ever, since the libraries wait for the
+        // handshake of TLS and for the preface without an end; so both come before the connection counts as one.
+        let stream = tokio::select! {
             () = self.stop.cancelled() => return,
-            greeted = tokio::time::timeout(if place.crowded { TELLING } else { KEEPALIVE }, greets(&stream)) => match greeted {
-                Ok(true) => {}
+            greeted = tokio::time::timeout(if place.crowded { TELLING } else { KEEPALIVE }, self.greeted(stream)) => match greeted {
+                Ok(Some(stream)) => stream,
                 _ => return,
             },
-        }
-        let peer = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: stream.peer_addr().ok() };
+        };
         let (server, crowded) = (Arc::clone(&self), place.crowded);
         let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer.clone());
@@ -156,6 +173,22 @@ impl Server {
         }
     }
 
+    /// The connection once its peer has shown who it is, where that is asked for, and has begun to speak HTTP/2.
+    async fn greeted(&self, stream: TcpStream) -> Option<Stream> {
+        let mut stream = match &self.tls {
+            None => Either::Left(stream),
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => Either::Right(Box::new(stream)),
+                Err(error) => {
+                    metrics::refused_handshakes().inc();
+                    tracing::debug!(%error, "a connection came to no TLS");
+                    return None;
+                }
+            },
+        };
+        greets(&mut stream).await.then_some(stream)
+    }
+
     /// Ready when a connection is to take no more calls.
     async fn leaving(&self, crowded: bool) {
         let told = async {
@@ -172,14 +205,14 @@ impl Server {
     }
 }
 
-/// Waits for the whole preface and leaves it to be read; false as soon as it cannot be one any more.
-async fn greets(stream: &TcpStream) -> bool {
-    let mut heard = [0; PREFACE.len()];
-    loop {
-        match stream.peek(&mut heard).await {
-            Ok(read) if read == heard.len() => return heard == *PREFACE,
-            Ok(read) if read > 0 && heard.get(..read).is_some_and(|part| PREFACE.starts_with(part)) => tokio::time::sleep(LOOK).await,
+/// Takes the whole preface; false as soon as what comes cannot be one.
+async fn greets(stream: &mut Stream) -> bool {
+    let (mut heard, mut length) = ([0; PREFACE.len()], 0);
+    while length < heard.len() {
+        match stream.read(&mut heard[length..]).await {
+            Ok(read) if read > 0 && PREFACE.starts_with(&heard[..length + read]) => length += read,
             _ => return false,
         }
     }
+    true
 }

@@ -17,7 +17,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Service, identity_address};
+use super::{Service, identity_settings};
 use crate::bus::Broker;
 use crate::clock;
 use crate::config::{Config, Secrets};
@@ -25,6 +25,7 @@ use crate::db::{self, Db, PoolConfig, SystemDb};
 use crate::fault::Fault;
 use crate::rpc;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 
 const MASK: &str = "***";
 /// Longest wait for any single part.
@@ -123,9 +124,9 @@ async fn identity(service: &Service, config: &Config, secrets: &Secrets) -> Resu
     let away = |status: tonic::Status| Fault::unavailable("IDENTITY_AWAY", format!("Identity answers with {:?}.", status.code())).because(status);
     let system = SystemDb::new(secrets.database_system.expose_secret(), PoolConfig { max_connections: 1, ..PoolConfig::default() })?;
     let since: Option<String> = sqlx::query_scalar("select since from kit.policy_cursor").fetch_optional(&mut system.conn().await?).await?;
-    let listens = config.listen.parse::<SocketAddr>().map_err(Fault::internal)?;
-    let address = identity_address(service, config, listens);
-    let client = rpc::Client::new(rpc::Settings { health: false, ..rpc::Settings::new(address) }, &[], &Tasks::default())?;
+    let own = config.listen.parse::<SocketAddr>().map_err(Fault::internal)?;
+    let tls = Tls::load(&config.tls)?;
+    let client = rpc::Client::new(identity_settings(service, config, own, tls.as_ref()), &[], &Tasks::default())?;
     let mut request = tonic::Request::new(pb::GetPolicyChangesRequest { since: since.clone().unwrap_or_default(), page_size: 1 });
     let bearer = format!("Bearer {}", secrets.credential.expose_secret()).parse().map_err(Fault::internal)?;
     request.metadata_mut().insert("authorization", bearer);

@@ -18,6 +18,7 @@ use crate::db::{self, PoolConfig, SystemDb};
 use crate::fault::Fault;
 use crate::rpc;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 
 const POLL: Duration = Duration::from_millis(200);
 
@@ -71,28 +72,28 @@ async fn lacking(service: &Service, system: &SystemDb) -> Result<usize, Fault> {
 }
 
 /// Ready when `service` at `address` says that it serves, and refuses a call without a credential as its door does;
-/// asks again for `patience`. Needs no secret, changes nothing.
+/// asks again for `patience`. Needs no secret but, where the address asks for TLS, a certificate; changes nothing.
 ///
 /// # Errors
-/// FAILED_PRECONDITION (SERVICE_ADDRESS_INVALID) if the address cannot be read; UNAVAILABLE (SERVICE_NOT_SERVING)
+/// FAILED_PRECONDITION (SERVICE_ADDRESS_INVALID) if the address cannot be called; UNAVAILABLE (SERVICE_NOT_SERVING)
 /// saying what was answered instead.
-pub async fn answers(service: &Service, address: &str, patience: Duration) -> Result<(), Fault> {
+pub async fn answers(service: &Service, address: &str, tls: Option<&Tls>, patience: Duration) -> Result<(), Fault> {
     let begun = Instant::now();
     loop {
-        match called(service, address).await {
+        match called(service, address, tls).await {
             Err(fault) if fault.reason() == "SERVICE_NOT_SERVING" && begun.elapsed() < patience => tokio::time::sleep(POLL).await,
             done => return done,
         }
     }
 }
 
-async fn called(service: &Service, address: &str) -> Result<(), Fault> {
+async fn called(service: &Service, address: &str, tls: Option<&Tls>) -> Result<(), Fault> {
     let instead = |what: &str, answer: String| {
         Fault::unavailable("SERVICE_NOT_SERVING", format!("{} at {address} does not serve: {what} was answered with {answer}", service.name))
     };
     let tasks = Tasks::default();
     // Health is asked for here, so that its answer can be told.
-    let settings = rpc::Settings { health: false, ..rpc::Settings::new(address) };
+    let settings = rpc::Settings { health: false, tls: tls.cloned(), ..rpc::Settings::new(address) };
     let client = rpc::Client::new(settings, &[], &tasks)?;
     let health = HealthClient::new(client.alone()).check(HealthCheckRequest::default()).await;
     match health.map(|response| response.into_inner().status()) {

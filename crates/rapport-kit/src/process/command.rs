@@ -11,6 +11,7 @@ use super::{Service, start};
 use crate::config::{Config, Secrets};
 use crate::fault::Fault;
 use crate::telemetry::Telemetry;
+use crate::tls::Tls;
 
 const USAGE: &str = "[--config FILE] [serve | migrate [--wait SECONDS] | config | check [--schema [--wait SECONDS] | --address URL [--wait SECONDS] | --seal [--anchor DIGEST]]]";
 
@@ -83,13 +84,14 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<(Task, Optio
 }
 
 async fn run(service: &'static Service, task: Task, file: Option<PathBuf>) -> Result<(), Fault> {
-    // Whoever calls from outside has neither configuration nor secrets of the service.
+    let config = Config::load(file.as_deref())?;
+    // Whoever calls from outside has no secrets of the service, and a configuration only for the sake of a certificate.
     if let Task::CheckAddress(address, patience) = &task {
-        unless_asked_to_end(answers(service, address, *patience)).await?;
+        let tls = Tls::load(&config.tls)?;
+        unless_asked_to_end(answers(service, address, tls.as_ref(), *patience)).await?;
         report(&format!("{} serves at {address}", service.name));
         return Ok(());
     }
-    let config = Config::load(file.as_deref())?;
     if task == Task::Config {
         report(&toml::to_string_pretty(&config).map_err(Fault::internal)?);
         return Ok(());

@@ -9,6 +9,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_util::either::Either;
 use tonic::Code;
 use tonic::body::Body;
 use tonic_health::pb::HealthCheckRequest;
@@ -16,10 +19,21 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tower::BoxError;
 
+use crate::tls::Tls;
+
 /// A peer that says nothing for this long is asked whether it is there,
 const QUIET: Duration = Duration::from_secs(5);
 /// and is gone if it does not say so within this time.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How a connection is protected.
+#[derive(Debug)]
+pub(super) struct Secure {
+    /// What this side shows and believes.
+    pub(super) tls: Tls,
+    /// Whom the other side's certificate has to name.
+    pub(super) host: ServerName<'static>,
+}
 
 /// A connection on which calls can be sent.
 #[derive(Debug)]
@@ -42,9 +56,12 @@ pub(super) enum Sent {
 
 impl Connection {
     /// Connects; the future drives the connection and ends with it. Dropping that future lets running calls end.
-    pub(super) async fn dial(address: SocketAddr, patience: Duration) -> Result<(Self, impl Future<Output = ()> + Send), BoxError> {
-        let stream = tokio::time::timeout(patience, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
+    pub(super) async fn dial(
+        address: SocketAddr,
+        secure: Option<&Secure>,
+        patience: Duration,
+    ) -> Result<(Self, impl Future<Output = ()> + Send), BoxError> {
+        let stream = tokio::time::timeout(patience, open(address, secure)).await??;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -96,6 +113,16 @@ impl Connection {
         while let Ok(Some(answer)) = watch.message().await {
             said(answer.status() == ServingStatus::Serving);
         }
+    }
+}
+
+/// Opens what HTTP/2 is spoken over; with TLS the other side's certificate has been checked then.
+async fn open(address: SocketAddr, secure: Option<&Secure>) -> std::io::Result<Either<TcpStream, Box<TlsStream<TcpStream>>>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    match secure {
+        None => Ok(Either::Left(stream)),
+        Some(secure) => Ok(Either::Right(Box::new(secure.tls.connect(secure.host.clone(), stream).await?))),
     }
 }
 

@@ -15,13 +15,14 @@ use futures_util::future::BoxFuture;
 use http::uri::PathAndQuery;
 use http::{Response, Uri};
 use tokio::sync::{Notify, watch};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::BoxError;
 
 use super::Settings;
-use super::connection::{Connection, Picked};
+use super::connection::{Connection, Picked, Secure};
 use super::retry::spread;
 use crate::fault::Fault;
 use crate::tasks::Tasks;
@@ -45,6 +46,7 @@ type Resolve = Box<dyn Fn() -> BoxFuture<'static, std::io::Result<Vec<SocketAddr
 #[derive(Debug)]
 pub(super) struct Pool {
     origin: Uri,
+    secure: Option<Secure>,
     connections: usize,
     health: bool,
     resolve_every: Duration,
@@ -80,13 +82,18 @@ enum Phase {
 impl Pool {
     pub(super) fn start(settings: &Settings, tasks: &Tasks) -> Result<Arc<Self>, Fault> {
         let (origin, names) = read(&settings.address)?;
-        let resolve = move || -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> { Box::pin(resolve(names.clone())) };
-        Ok(Self::follow(settings, origin, tasks, Box::new(resolve)))
+        let secure = secure(settings, &origin)?;
+        let resolve: Resolve = match settings.at {
+            Some(address) => Box::new(move || Box::pin(std::future::ready(Ok(vec![address])))),
+            None => Box::new(move || Box::pin(resolve(names.clone()))),
+        };
+        Ok(Self::follow(settings, origin, secure, tasks, resolve))
     }
 
-    fn follow(settings: &Settings, origin: Uri, tasks: &Tasks, resolve: Resolve) -> Arc<Self> {
+    fn follow(settings: &Settings, origin: Uri, secure: Option<Secure>, tasks: &Tasks, resolve: Resolve) -> Arc<Self> {
         let pool = Arc::new(Self {
             origin,
+            secure,
             connections: settings.connections.max(1),
             health: settings.health,
             resolve_every: settings.resolve_every,
@@ -232,7 +239,7 @@ impl Pool {
     /// One connection's life; answers whether it was a good one. When this ends, or is dropped, calls that run on
     /// the connection still come to their end.
     async fn attend(&self, id: u64, address: SocketAddr) -> bool {
-        let (connection, driving) = match Connection::dial(address, self.connect_timeout).await {
+        let (connection, driving) = match Connection::dial(address, self.secure.as_ref(), self.connect_timeout).await {
             Ok(dialled) => dialled,
             Err(error) => {
                 tracing::debug!(%address, %error, "another service could not be reached");
@@ -273,23 +280,42 @@ impl Pool {
     }
 }
 
-/// Origin and names of `http://a:1,b:2`.
+/// Origin and names of `http://a:1,b:2`, or of `https://a:1`.
 fn read(address: &str) -> Result<(Uri, Vec<String>), Fault> {
-    let invalid = || {
-        let text = format!("Correct the address {address:?} of a service: it must look like http://name:port.");
-        Fault::precondition("SERVICE_ADDRESS_INVALID", text).with("address", address)
+    let invalid = || invalid(address, "it must look like http://name:port, or https://name:port with one name");
+    let (scheme, usual, names) = match address.split_once("://") {
+        Some(("http", names)) => ("http", 80, names),
+        // The certificates of all addresses are for this one name.
+        Some(("https", names)) if !names.contains(',') => ("https", 443, names),
+        _ => return Err(invalid()),
     };
-    let names = address.strip_prefix("http://").ok_or_else(invalid)?.trim_end_matches('/');
+    let names = names.trim_end_matches('/');
     let mut read = Vec::new();
     for name in names.split(',') {
         let authority: http::uri::Authority = name.parse().map_err(|_| invalid())?;
         if authority.host().is_empty() {
             return Err(invalid());
         }
-        read.push(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)));
+        read.push(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(usual)));
     }
-    let origin = format!("http://{}", names.split(',').next().unwrap_or_default()).parse().map_err(|_| invalid())?;
+    let origin = format!("{scheme}://{}", names.split(',').next().unwrap_or_default()).parse().map_err(|_| invalid())?;
     Ok((origin, read))
+}
+
+/// How connections to `origin` are protected; none if it does not ask for TLS.
+fn secure(settings: &Settings, origin: &Uri) -> Result<Option<Secure>, Fault> {
+    if origin.scheme_str() != Some("https") {
+        return Ok(None);
+    }
+    let address = &settings.address;
+    let tls = settings.tls.clone().ok_or_else(|| invalid(address, "it asks for TLS, for which there is no certificate"))?;
+    let host = origin.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let host = ServerName::try_from(host).map_err(|_| invalid(address, "no certificate can be for this name"))?;
+    Ok(Some(Secure { tls, host }))
+}
+
+fn invalid(address: &str, why: &str) -> Fault {
+    Fault::precondition("SERVICE_ADDRESS_INVALID", format!("Correct the address {address:?} of a service: {why}.")).with("address", address)
 }
 
 /// All addresses of all names; names that do not resolve are passed over as long as one does.
@@ -320,7 +346,8 @@ mod tests {
         let (origin, names) = read("http://contacts:8080").unwrap();
         assert_eq!((origin.to_string().as_str(), names.as_slice()), ("http://contacts:8080/", ["contacts:8080".to_owned()].as_slice()));
         assert_eq!(read("http://10.0.0.1:1,[::1]:2/").unwrap().1, ["10.0.0.1:1", "[::1]:2"]);
-        for wrong in ["", "contacts:8080", "https://contacts", "http://", "http://:80", "http://a b", "http://a:1,"] {
+        assert_eq!(read("https://contacts").unwrap().1, ["contacts:443"]);
+        for wrong in ["", "contacts:8080", "ftp://contacts", "http://", "http://:80", "http://a b", "http://a:1,", "https://a:1,b:1"] {
             assert_eq!(read(wrong).expect_err(wrong).reason(), "SERVICE_ADDRESS_INVALID");
         }
     }
@@ -337,7 +364,7 @@ mod tests {
         });
         let settings = Settings { health: false, resolve_every: Duration::from_millis(20), ..Settings::new("") };
         let tasks = Tasks::default();
-        let pool = Pool::follow(&settings, Uri::from_static("http://pods"), &tasks, resolve);
+        let pool = Pool::follow(&settings, Uri::from_static("http://pods"), None, &tasks, resolve);
         let soon = || Instant::now() + Duration::from_secs(20);
         assert_eq!(pool.pick(&[], soon()).await.expect("the first pod").address, first);
         let replace = |addresses: &[SocketAddr]| *name.lock().unwrap_or_else(PoisonError::into_inner) = addresses.to_vec();

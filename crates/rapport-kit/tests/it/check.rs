@@ -54,16 +54,16 @@ async fn a_database_that_is_away_is_waited_for_and_then_told() {
 async fn a_serving_service_answers_and_one_that_ends_or_is_absent_does_not() {
     let rig = Rig::configured(|config: &mut Config| config.leave_seconds = 3).await;
     let address = format!("http://{}", rig.running.address);
-    process::answers(&SERVICE, &address, Duration::ZERO).await.expect("it serves");
+    process::answers(&SERVICE, &address, None, Duration::ZERO).await.expect("it serves");
     let stranger = Service { name: "stranger", methods: &[STRANGE], ..SERVICE };
-    let refused = process::answers(&stranger, &address, Duration::ZERO).await.expect_err("another service is not the one that was asked for");
+    let refused = process::answers(&stranger, &address, None, Duration::ZERO).await.expect_err("another service is not the one that was asked for");
     assert!(refused.text().contains("/strange.Service/Method"), "{refused}");
-    let goodbye = eventually("it says goodbye", async || process::answers(&SERVICE, &address, Duration::ZERO).await.err());
+    let goodbye = eventually("it says goodbye", async || process::answers(&SERVICE, &address, None, Duration::ZERO).await.err());
     let (ended, leaving) = tokio::join!(rig.running.stop(), goodbye);
     assert!(ended);
     assert!(leaving.text().contains("NOT_SERVING"), "{leaving}");
-    let absent = process::answers(&SERVICE, &address, Duration::ZERO).await.expect_err("nobody is there");
+    let absent = process::answers(&SERVICE, &address, None, Duration::ZERO).await.expect_err("nobody is there");
     assert_eq!((absent.code(), absent.reason()), (Code::Unavailable, "SERVICE_NOT_SERVING"));
-    let nowhere = process::answers(&SERVICE, "no address", Duration::ZERO).await.expect_err("it cannot be read");
+    let nowhere = process::answers(&SERVICE, "no address", None, Duration::ZERO).await.expect_err("it cannot be read");
     assert_eq!(nowhere.reason(), "SERVICE_ADDRESS_INVALID");
 }

@@ -19,6 +19,7 @@ mod seal;
 mod secrets;
 mod shutdown;
 mod support;
+mod tls;
 mod tokens;
 mod transport;
 mod unclaimed;

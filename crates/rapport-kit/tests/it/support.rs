@@ -23,6 +23,7 @@ use rapport_proto::common::v1::audit_service_server::{AuditService, AuditService
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::{Code, Request, Response, Status};
@@ -185,7 +186,11 @@ impl tower::Service<http::Request<Body>> for Wire {
 
 /// A connection to the service at `address`.
 pub(crate) async fn wire(address: SocketAddr) -> Wire {
-    let stream = tokio::net::TcpStream::connect(address).await.expect("the service listens");
+    over(tokio::net::TcpStream::connect(address).await.expect("the service listens")).await
+}
+
+/// The same over a stream that is open.
+pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Wire {
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("the service speaks HTTP/2");
     Tasks::default().spawn("connection", async move {
         let _ = connection.await;
@@ -197,6 +202,34 @@ pub(crate) async fn wire(address: SocketAddr) -> Wire {
 pub(crate) async fn client(address: SocketAddr) -> AuditServiceClient<Wire> {
     let origin = format!("http://{address}").parse().expect("an address is a URI");
     AuditServiceClient::with_origin(wire(address).await, origin)
+}
+
+/// Where a test has the log written to.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Takes the log of this thread for as long as the guard is kept.
+    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
+        tracing::subscriber::set_default(lines.finish())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("nobody panicked").clone()).expect("text")
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A request whose handler does as `name` says.

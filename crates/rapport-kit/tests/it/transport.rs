@@ -1,7 +1,7 @@
 //! Calls over the wire: deadlines, faults of handlers, limits.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rapport_kit::testing::{Identity, Infra, Subject, channel, eventually};
@@ -13,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{Rig, SERVICE, client, do_as, gate, refusal, refused, runs, says_when_to_retry, serve, start_with, superuser};
+use crate::support::{Lines, Rig, SERVICE, client, do_as, gate, refusal, refused, runs, says_when_to_retry, serve, start_with, superuser};
 
 #[tokio::test]
 async fn a_call_past_its_deadline_is_told_so_and_its_query_ends() {
@@ -141,21 +141,6 @@ async fn a_service_whose_port_is_taken_says_which_one_and_does_not_start() {
     }
 }
 
-/// Where a test has the log written to.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_refused_call_is_one_line_of_the_log_that_names_nobody() {
     let rig = Rig::start().await;
@@ -166,10 +151,8 @@ async fn a_refused_call_is_one_line_of_the_log_that_names_nobody() {
     let mut client = rig.client().await;
     eventually("news of the reader", async || rig.client().await.list_changes(reader.request(do_as("answer:"))).await.ok()).await;
 
-    let written = Lines::default();
-    let writer = written.clone();
-    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
-    let listening = tracing::subscriber::set_default(lines.finish());
+    let lines = Lines::default();
+    let listening = lines.listen();
     client.list_changes(administrator.request(do_as("answer:"))).await.expect("an administrator is let in");
     let mut refused = reader.request(pb::VerifySealRequest { name: "services/probe".to_owned(), ..pb::VerifySealRequest::default() });
     refused.metadata_mut().insert("x-request-id", "found-again".parse().expect("a header"));
@@ -177,7 +160,7 @@ async fn a_refused_call_is_one_line_of_the_log_that_names_nobody() {
     client.verify_seal(pb::VerifySealRequest::default()).await.expect_err("a stranger shows no token");
     drop(listening);
 
-    let written = String::from_utf8(written.0.lock().expect("nobody panicked").clone()).expect("text");
+    let written = lines.text();
     let [line] = written.lines().filter(|line| line.contains("refused")).collect::<Vec<_>>()[..] else { panic!("not one line: {written}") };
     let tenant = tenant.to_string();
     let parts = ["/rapport.common.v1.AuditService/VerifySeal", "PermissionDenied", "PERMISSION_MISSING", "found-again", tenant.as_str()];
