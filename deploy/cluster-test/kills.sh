@@ -4,9 +4,10 @@
 
 check_kills() {
     if ! own_cluster; then row "kills" SKIPPED 0 "" "only the cluster folder's nodes can be killed"; return; fi
-    load_install || return 0
-    check "load: a container of each killed with -9" - killed || :
-    check "load: a node without power" - without_power || :
+    load_install
+    $passed || return 0
+    check "load: a container of each killed with -9" - killed
+    check "load: a node without power" - without_power
 }
 
 killed() {
@@ -42,8 +43,10 @@ without_power() {
     local node; node=$(workers | tail -n 1)
     load_start power
     "$CLUSTER" node kill "$node"
+    trap '"$CLUSTER" node start "$node"' EXIT # whatever becomes of the load
     sleep 30
     load_stop
+    trap - EXIT
     "$CLUSTER" node start "$node"
     kubectl wait node "$node" --for condition=Ready --timeout 90s
     kubectl -n $load_space rollout status "${charts[@]/#/deployment/}" --timeout 120s
