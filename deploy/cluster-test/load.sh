@@ -21,8 +21,15 @@ load_values() {
         printf '%s\n' --set "$service.replicas=2" --set-json "$service.networkPolicy.extraIngress=$load_caller"
     done
 }
+# load_release install|upgrade OPTION...: the services as these checks have them, with OPTIONs besides.
+load_release() {
+    local command=$1 options; shift
+    mapfile -t options < <(load_values)
+    helm "$command" rapport "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml --set dev.enabled=false \
+        "${values[@]}" "${options[@]}" "$@" --wait --wait-for-jobs --timeout 150s
+}
 load_installation() {
-    local nodes options off=("${charts[@]/#/--set=}")
+    local nodes off=("${charts[@]/#/--set=}")
     if [ -z "${RAPPORT_REGISTRY:-}" ]; then
         load_images load
         load_images --tag next "${charts[@]}"
@@ -30,13 +37,11 @@ load_installation() {
     fi
     space $load_space
     mapfile -t nodes < <(workers)
-    mapfile -t options < <(load_values)
     cordon "${nodes[@]:1}"
     helm install servers "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml "${server_values[@]}" \
         "${off[@]/%/.enabled=false}" --set networkPolicy.defaultDeny=false --wait --timeout 120s || { uncordon; return 1; }
     uncordon
-    helm install rapport "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml --set dev.enabled=false \
-        "${values[@]}" "${options[@]}" --wait --wait-for-jobs --timeout 150s
+    load_release install
 }
 load_images() { scripts/images --profile "$profile" "$@"; bring "$CARGO_TARGET_DIR"/images/rapport-*.tar; }
 workers() { kubectl get nodes -l '!node-role.kubernetes.io/control-plane' -o jsonpath='{range .items[*]}{.metadata.name}{"\n"}{end}' | sort; }

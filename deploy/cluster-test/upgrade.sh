@@ -13,10 +13,9 @@ check_upgrade() {
 }
 
 upgraded() {
-    local options next=("${charts[@]/#/--set=}"); mapfile -t options < <(load_values)
-    helm upgrade rapport "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml --set dev.enabled=false \
-        "${values[@]}" "${options[@]}" "${next[@]/%/.image.tag=next}" --wait --wait-for-jobs --timeout 150s
-    local images; images=$(kubectl -n $load_space get pods -l app.kubernetes.io/component=server -o jsonpath='{.items[*].spec.containers[*].image}')
+    local images next=("${charts[@]/#/--set=}")
+    load_release upgrade "${next[@]/%/.image.tag=next}"
+    images=$(kubectl -n $load_space get pods -l app.kubernetes.io/component=server -o jsonpath='{.items[*].spec.containers[*].image}')
     echo "$images"
     [[ $images = *:next* ]]
 }
