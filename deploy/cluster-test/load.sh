@@ -29,19 +29,26 @@ load_release() {
         "${values[@]}" "${options[@]}" "$@" --wait --wait-for-jobs --timeout 150s
 }
 load_installation() {
+    [ -n "${RAPPORT_REGISTRY:-}" ] || load_images --tag next "${charts[@]}"
+    load_caller
+    load_servers
+    load_release install
+}
+# The caller's image, for which there is no chart.
+load_caller() {
+    [ -z "${RAPPORT_REGISTRY:-}" ] || return 0
+    load_images load
+    scripts/images --profile "$profile" >/dev/null # the archives are the usual ones again
+}
+# A new namespace with nothing but the servers in it.
+load_servers() {
     local nodes off=("${charts[@]/#/--set=}")
-    if [ -z "${RAPPORT_REGISTRY:-}" ]; then
-        load_images load
-        load_images --tag next "${charts[@]}"
-        scripts/images --profile "$profile" >/dev/null # the archives are the usual ones again
-    fi
     space $load_space
     mapfile -t nodes < <(workers)
     cordon "${nodes[@]:1}"
     helm install servers "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml "${server_values[@]}" \
         "${off[@]/%/.enabled=false}" --set networkPolicy.defaultDeny=false --wait --timeout 120s || { uncordon; return 1; }
     uncordon
-    load_release install
 }
 load_images() { scripts/images --profile "$profile" "$@"; bring "$CARGO_TARGET_DIR"/images/rapport-*.tar; }
 workers() { kubectl get nodes -l '!node-role.kubernetes.io/control-plane' -o jsonpath='{range .items[*]}{.metadata.name}{"\n"}{end}' | sort; }
@@ -100,7 +107,8 @@ events_left() {
         wait_until 60 "outbox of $service" outbox_empty "$service" || { echo "events of $service are still there"; return 1; }
     done
 }
-outbox_empty() { [ "$(kubectl -n $load_space exec postgres-0 -- psql -U postgres -d "${1//-/_}" -Atc 'select count(*) from kit.outbox')" = 0 ]; }
+outbox_empty() { [ "$(database_asks "${1//-/_}" 'select count(*) from kit.outbox')" = 0 ]; }
+database_asks() { kubectl -n $load_space exec postgres-0 -- psql -U postgres -d "$1" -v ON_ERROR_STOP=1 -Atc "$2"; }
 
 # under_load NAME COMMAND...: nothing may fail and nothing be lost while COMMAND runs.
 under_load() {
