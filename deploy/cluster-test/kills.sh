@@ -34,7 +34,7 @@ only_within() {
     span=$(awk 'match($0, /"after":[0-9.]+/) { at = substr($0, RSTART + 8, RLENGTH - 8) + 0; if (!n++) first = at; last = at }
         END { printf "%.2f", n ? last - first : 0 }' <(grep '"failed":"' "$load_log" || :))
     told ", failures within $span s"
-    events_left
+    events_arrived
     [ "$(figure lost)" = 0 ] && [ "$(figure unanswered)" = 0 ] && awk -v span="$span" -v most="$1" 'BEGIN { exit !(span <= most) }'
 }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154,SC2034,SC2206 # the variables are those of scripts/cluster-test
 # Calls from inside the cluster while something is done to it: 200 a second by the kit's client, open loop, over all
-# services, with every acknowledged write read back in the end.
+# services, with every acknowledged write read back in the end and every event looked for (events.sh).
 
 load_rate=200
 load_space=rapport-test-load
@@ -40,7 +40,7 @@ load_caller() {
     load_images load
     scripts/images --profile "$profile" >/dev/null # the archives are the usual ones again
 }
-# A new namespace with nothing but the servers in it.
+# A new namespace with nothing but the servers in it, and the queue that gets every event.
 load_servers() {
     local nodes off=("${charts[@]/#/--set=}")
     space $load_space
@@ -49,6 +49,7 @@ load_servers() {
     helm install servers "$umbrella" --namespace $load_space --values charts/rapport/profiles/dev.yaml "${server_values[@]}" \
         "${off[@]/%/.enabled=false}" --set networkPolicy.defaultDeny=false --wait --timeout 120s || { uncordon; return 1; }
     uncordon
+    events_queue
 }
 load_images() { scripts/images --profile "$profile" "$@"; bring "$CARGO_TARGET_DIR"/images/rapport-*.tar; }
 workers() { kubectl get nodes -l '!node-role.kubernetes.io/control-plane' -o jsonpath='{range .items[*]}{.metadata.name}{"\n"}{end}' | sort; }
@@ -59,6 +60,7 @@ load_start() { # NAME
     # What a check left that failed half-way.
     kubectl -n $load_space delete pod load --ignore-not-found --wait --timeout 120s >/dev/null
     uncordon
+    events_begin
     kubectl -n $load_space apply -f - >/dev/null <<END
 apiVersion: v1
 kind: Pod
@@ -100,16 +102,6 @@ load_stop() {
 figure() { grep '"summary"' "$load_log" | sed "s/.*\"$1\":\([0-9]*\).*/\1/"; }
 told() { detail "$(figure sent) calls, $(figure failed) failed, $(figure written) writes, $(figure lost) lost, p99 $(figure p99_ms) ms, slowest $(figure slowest_ms) ms$1"; }
 
-# Everything that was written has left for the broker.
-events_left() {
-    local service
-    for service in "${charts[@]}"; do
-        wait_until 60 "outbox of $service" outbox_empty "$service" || { echo "events of $service are still there"; return 1; }
-    done
-}
-outbox_empty() { [ "$(database_asks "${1//-/_}" 'select count(*) from kit.outbox')" = 0 ]; }
-database_asks() { kubectl -n $load_space exec postgres-0 -- psql -U postgres -d "$1" -v ON_ERROR_STOP=1 -Atc "$2"; }
-
 # under_load NAME COMMAND...: nothing may fail and nothing be lost while COMMAND runs.
 under_load() {
     local name=$1; shift
@@ -117,7 +109,7 @@ under_load() {
     "$@"
     load_stop
     told ""
-    events_left
+    events_arrived
     [ "$(figure sent)" -gt $((load_rate * 8)) ] && [ "$(figure failed)" = 0 ] && [ "$(figure unanswered)" = 0 ] && [ "$(figure lost)" = 0 ]
 }
 

@@ -25,6 +25,6 @@ database_restarted() {
     failed_after=$(grep -c '"failed":"' "$load_log" || :)
     load_stop
     told ", $((failed_after - failed_before)) failed 10 to 15 s after it was back"
-    events_left
+    events_arrived
     [ "$failed_after" = "$failed_before" ] && [ "$(figure lost)" = 0 ]
 }

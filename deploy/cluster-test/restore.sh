@@ -18,7 +18,7 @@ check_restore() {
     check "restore: no event has a second effect" - restore_once $copy
 }
 
-restore_written() { load_start restore; load_stop; told ""; events_left; }
+restore_written() { load_start restore; load_stop; told ""; events_arrived; }
 
 restore_servers() {
     space "$1"

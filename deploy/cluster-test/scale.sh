@@ -35,13 +35,7 @@ shared() {
 
 # Calls that a pod has answered since its start.
 calls_of() {
-    local forward port log=$work/forward
-    kubectl -n $load_space port-forward "pod/$1" :9090 >"$log" 2>&1 &
-    forward=$!
-    wait_until 10 "port-forward" grep -q '^Forwarding from 127' "$log"
-    port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log")
-    curl -fsS "http://127.0.0.1:$port/metrics" | awk '/^rpc_server_call_duration_seconds_count/ { all += $NF } END { print all + 0 }'
-    kill $forward
+    at_pod "$1" 9090 metrics | awk '/^rpc_server_call_duration_seconds_count/ { all += $NF } END { print all + 0 }'
 }
 
 # The cluster's own autoscaler, by the chart's values: more pods within minutes of the load's begin, two again after its
@@ -60,7 +54,7 @@ autoscaled() {
     begun=$EPOCHSECONDS
     wait_until 240 "two pods again" ready_pods -eq 2
     told "; a third pod after $out s at $busy % of the request, $most pods at most, two again $((EPOCHSECONDS - begun)) s after the end"
-    events_left
+    events_arrived
     [ "$(figure failed)" = 0 ]
     [ "$(figure lost)" = 0 ]
     load_release upgrade # a fixed number again
