@@ -2,23 +2,23 @@
 # All services with servers of their own, in a namespace that takes nothing but restricted pods.
 
 check_install() {
-    local space=rapport-test
+    local space=rapport-test service
     namespaces+=($space)
-    check "namespace and secrets" - space $space || return 0
-    check "an unrestricted pod is refused" - unrestricted_refused $space || :
+    check "namespace and secrets" - space $space
+    $passed || return 0
+    check "an unrestricted pod is refused" - unrestricted_refused $space
     check "helm install of everything, to Ready" 90 helm install rapport "$umbrella" --namespace $space \
-        --values charts/rapport/profiles/dev.yaml "${values[@]}" "${server_values[@]}" --wait --wait-for-jobs --timeout 150s || return 0
-    check "helm test" - helm test rapport --namespace $space --timeout 120s || :
-    check "every pod is restricted, Ready, not restarted" - all_well $space || :
-    for service in $(services $space); do
-        check "cold start of a pod of $service" - cold_start $space "$service" || :
+        --values charts/rapport/profiles/dev.yaml "${values[@]}" "${server_values[@]}" --wait --wait-for-jobs --timeout 150s
+    $passed || return 0
+    check "helm test" - helm test rapport --namespace $space --timeout 120s
+    check "every pod is restricted, Ready, not restarted" - all_well $space
+    for service in "${charts[@]}"; do
+        check "cold start of a pod of $service" - cold_start $space "$service"
     done
-    check "idle memory of each pod" - idle_memory $space || :
-    check "scripts/demo --cluster" - scripts/demo --cluster $space --report "$logs/demo.html" || :
-    check "every pod well after it" - all_well $space || :
+    check "idle memory of each pod" - idle_memory $space
+    check "scripts/demo --cluster" - scripts/demo --cluster $space --report "$logs/demo.html"
+    check "every pod well after it" - all_well $space
 }
-
-services() { kubectl -n "$1" get deployment -l app.kubernetes.io/part-of=rapport -o jsonpath='{range .items[*]}{.metadata.name}{"\n"}{end}'; }
 
 unrestricted_refused() {
     ! kubectl -n "$1" run unrestricted --image localhost/postgres:1 --dry-run=server 2>"$work/refusal" || return 1
@@ -32,7 +32,7 @@ unrestricted_refused() {
 cold_start() {
     local try
     for try in 1 2 3; do
-        one_more_pod "$1" "$2" || return 1
+        one_more_pod "$1" "$2"
         detail "process to Ready $seconds s (goal 2, try $try); pod to Ready $(elapsed_of "$took")"
         [ "$seconds" -gt 2 ] || break
     done
@@ -42,7 +42,7 @@ one_more_pod() { # NAMESPACE SERVICE: sets seconds and took
     replicas=$(kubectl -n "$space" get deployment "$service" -o jsonpath='{.spec.replicas}')
     start=$(now)
     kubectl -n "$space" scale deployment "$service" --replicas $((replicas + 1))
-    kubectl -n "$space" wait deployment "$service" --for "jsonpath={.status.readyReplicas}=$((replicas + 1))" --timeout 60s || return 1
+    kubectl -n "$space" wait deployment "$service" --for "jsonpath={.status.readyReplicas}=$((replicas + 1))" --timeout 60s
     took=$(($(now) - start))
     pod=$(kubectl -n "$space" get pods -l "app.kubernetes.io/name=$service,app.kubernetes.io/component=server" \
         --sort-by .metadata.creationTimestamp -o jsonpath='{.items[-1:].metadata.name}')

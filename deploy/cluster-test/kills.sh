@@ -4,9 +4,10 @@
 
 check_kills() {
     if ! own_cluster; then row "kills" SKIPPED 0 "" "only the cluster folder's nodes can be killed"; return; fi
-    load_install || return 0
-    check "load: a container of each killed with -9" - killed || :
-    check "load: a node without power" - without_power || :
+    load_install
+    $passed || return 0
+    check "load: a container of each killed with -9" - killed
+    check "load: a node without power" - without_power
 }
 
 killed() {
@@ -33,7 +34,7 @@ only_within() {
     span=$(awk 'match($0, /"after":[0-9.]+/) { at = substr($0, RSTART + 8, RLENGTH - 8) + 0; if (!n++) first = at; last = at }
         END { printf "%.2f", n ? last - first : 0 }' <(grep '"failed":"' "$load_log" || :))
     told ", failures within $span s"
-    events_left
+    events_arrived
     [ "$(figure lost)" = 0 ] && [ "$(figure unanswered)" = 0 ] && awk -v span="$span" -v most="$1" 'BEGIN { exit !(span <= most) }'
 }
 
@@ -42,8 +43,10 @@ without_power() {
     local node; node=$(workers | tail -n 1)
     load_start power
     "$CLUSTER" node kill "$node"
+    trap '"$CLUSTER" node start "$node"' EXIT # whatever becomes of the load
     sleep 30
     load_stop
+    trap - EXIT
     "$CLUSTER" node start "$node"
     kubectl wait node "$node" --for condition=Ready --timeout 90s
     kubectl -n $load_space rollout status "${charts[@]/#/deployment/}" --timeout 120s

@@ -2,13 +2,15 @@
 # The broker and the database restart under load.
 
 check_outage() {
-    load_install || return 0
-    check "load: the broker restarts" - under_load broker restarted rabbitmq-0 || :
-    check "load: the database restarts" - database_restarted || :
+    load_install
+    $passed || return 0
+    check "load: the broker restarts" - under_load broker restarted rabbitmq-0
+    check "load: the database restarts" - database_restarted
 }
 
 restarted() { # POD
     kubectl -n $load_space delete pod "$1" --wait --timeout 120s
+    wait_until 30 "another $1" kubectl -n $load_space get pod "$1" # waiting for what is not there yet is a failure
     kubectl -n $load_space wait pod "$1" --for condition=Ready --timeout 120s
 }
 
@@ -23,6 +25,6 @@ database_restarted() {
     failed_after=$(grep -c '"failed":"' "$load_log" || :)
     load_stop
     told ", $((failed_after - failed_before)) failed 10 to 15 s after it was back"
-    events_left
+    events_arrived
     [ "$failed_after" = "$failed_before" ] && [ "$(figure lost)" = 0 ]
 }

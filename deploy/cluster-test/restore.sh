@@ -3,17 +3,22 @@
 
 check_restore() {
     local copy=rapport-test-restored folder=$work/backup
-    load_install || return 0
-    check "restore: something to keep" - restore_written || return 0
-    check "restore: backup" - deploy/backup "$folder" --namespace $load_space || return 0
+    load_install
+    $passed || return 0
+    check "restore: something to keep" - restore_written
+    $passed || return 0
+    check "restore: backup" - deploy/backup "$folder" --namespace $load_space
+    $passed || return 0
     namespaces+=($copy)
-    check "restore: another installation" - restore_servers $copy || return 0
-    check "restore: equal checksums" - deploy/restore "$folder" --namespace $copy --replace || return 0
-    check "restore: seals hold, pods are well" - restore_holds $copy || :
-    check "restore: no event has a second effect" - restore_once $copy || :
+    check "restore: another installation" - restore_servers $copy
+    $passed || return 0
+    check "restore: equal checksums" - deploy/restore "$folder" --namespace $copy --replace
+    $passed || return 0
+    check "restore: seals hold, pods are well" - restore_holds $copy
+    check "restore: no event has a second effect" - restore_once $copy
 }
 
-restore_written() { load_start restore; load_stop; told ""; events_left; }
+restore_written() { load_start restore; load_stop; told ""; events_arrived; }
 
 restore_servers() {
     space "$1"

@@ -11,5 +11,5 @@ need_cluster_folder() {
     docker build -f deploy/Dockerfile --build-arg SERVICE=identity -t localhost/rapport-identity:0.1.0 .    # so for each service
     kind create cluster && kind load docker-image localhost/rapport-identity:0.1.0 localhost/rapport-contacts:0.1.0
     RAPPORT_REGISTRY=localhost RAPPORT_POSTGRES_IMAGE=docker.io/library/postgres:17 \\
-        RAPPORT_RABBITMQ_IMAGE=docker.io/library/rabbitmq:4.2 scripts/cluster-test"
+        RAPPORT_RABBITMQ_IMAGE=docker.io/library/rabbitmq:4.2-management scripts/cluster-test"
 }
