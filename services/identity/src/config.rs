@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Password hashes computed at once; 0 means one for each core. Each takes 19 MiB.
+    /// Password hashes computed at once; 0 means one more than there are cores. Each takes 19 MiB.
     pub(crate) password_threads: usize,
     /// Calls that may wait for a password hash; more are refused.
     pub(crate) password_queue: usize,

@@ -43,10 +43,11 @@ pub(crate) struct Turn {
 }
 
 impl Passwords {
-    /// With this many threads (0: one for each core) and places to wait.
+    /// With this many threads and places to wait. 0 means one thread more than there are cores: a turn reads the
+    /// database too, and the others keep the cores busy meanwhile.
     pub(crate) fn new(threads: usize, queue: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = if threads == 0 { cores } else { threads };
+        let threads = if threads == 0 { cores + 1 } else { threads };
         Self { slots: Arc::new(Semaphore::new(threads)), waiting: AtomicUsize::new(0), queue }
     }
 
