@@ -218,8 +218,8 @@ def test_a_new_version_changes_nothing_that_cannot_be_changed(chart):
         if document["kind"] == "Deployment":
             was = old[document["metadata"]["name"]]
             assert document["spec"]["selector"] == was["spec"]["selector"]
-            checksum = "spec.template.metadata.annotations[checksum/config]"
-            assert at(document, checksum) != at(was, checksum)
+            config = "spec.template.metadata.annotations[rapport.toml]"
+            assert at(document, config) != at(was, config)
 
 
 def test_the_charts_ask_for_a_kubernetes_that_is_checked():

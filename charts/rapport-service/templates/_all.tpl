@@ -1,10 +1,9 @@
 {{/* Everything that a service is: the one include of its chart. */}}
 {{- define "rapport-service.all" -}}
 {{- include "rapport-service.refuse" . }}
-{{- $config := list "serviceaccount" "configmap" }}
-{{- $work := list "services" "deployment" "migration" "disruption" "scaling" }}
+{{- $work := list "serviceaccount" "services" "deployment" "migration" "disruption" "scaling" }}
 {{- $around := list "network" "certificate" "exposure" "monitoring" "test" }}
-{{- range concat $config $work $around }}
+{{- range concat $work $around }}
 {{- with include (printf "rapport-service.%s" .) $ | trim }}
 ---
 {{ . }}

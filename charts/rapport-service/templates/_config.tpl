@@ -55,12 +55,22 @@ A headless Service is asked for, because the client balances over the addresses 
 {{- end }}
 {{- end }}
 
-{{- define "rapport-service.configmap" -}}
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  {{- include "rapport-service.metadata" (list . "server" (printf "%s-config" (include "rapport-service.fullname" .))) | nindent 2 }}
-data:
-  rapport.toml: |
-    {{- include "rapport-service.config" . | trim | nindent 4 }}
+{{/*
+The configuration travels with the pods that were made for it, as an annotation that they see as a file: a container that
+starts again while an upgrade is under way, or an old pod that moves to another node after one has failed, finds the
+configuration of its own version, which may not know a newer one's keys.
+*/}}
+{{- define "rapport-service.config.annotation" -}}
+rapport.toml: |
+  {{- include "rapport-service.config" . | trim | nindent 2 }}
+{{- end }}
+
+{{- define "rapport-service.config.volume" -}}
+- name: config
+  downwardAPI:
+    defaultMode: 0444
+    items:
+      - path: rapport.toml
+        fieldRef:
+          fieldPath: metadata.annotations['rapport.toml']
 {{- end }}

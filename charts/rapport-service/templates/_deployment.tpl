@@ -30,7 +30,7 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
       annotations:
-        checksum/config: {{ include "rapport-service.config" . | sha256sum }}
+        {{- include "rapport-service.config.annotation" . | nindent 8 }}
         {{- with .Values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -83,9 +83,7 @@ spec:
             timeoutSeconds: 5
             failureThreshold: 6
       volumes:
-        - name: config
-          configMap:
-            name: {{ $name }}-config
+        {{- include "rapport-service.config.volume" . | nindent 8 }}
         - name: secrets
           projected:
             defaultMode: 0440

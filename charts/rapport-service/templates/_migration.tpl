@@ -55,6 +55,10 @@ spec:
     metadata:
       labels:
         {{- include "rapport-service.labels" (list . "test") | nindent 8 }}
+      {{- if .Values.certificate.enabled }}
+      annotations:
+        {{- include "rapport-service.config.annotation" . | nindent 8 }}
+      {{- end }}
     spec:
       {{- include "rapport-service.pod" . | nindent 6 }}
       restartPolicy: Never
@@ -73,9 +77,7 @@ spec:
               readOnly: true
             {{- include "rapport-service.tls.mount" . | nindent 12 }}
       volumes:
-        - name: config
-          configMap:
-            name: {{ $name }}-config
+        {{- include "rapport-service.config.volume" . | nindent 8 }}
         {{- include "rapport-service.tls.volume" . | nindent 8 }}
           {{- end }}
 {{- end }}
