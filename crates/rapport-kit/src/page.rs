@@ -129,7 +129,7 @@ pub(crate) fn fit<R: Measured>(rows: &[R], size: i64) -> Result<usize, Fault> {
     Ok(fit.count().max(1))
 }
 
-/// Ends the page of a list that was read otherwise: of `rows`, one beyond `size`, those that do not fit are taken away, and the token of
+/// Ends the page of a list that was read by a statement of its own: of `rows`, one beyond `size`, those that do not fit are taken away, and the token of
 /// the next page is sealed over the place of the last row that stays. Empty at the end of the list.
 ///
 /// # Errors
@@ -152,18 +152,19 @@ pub fn end<R: Measured>(
 /// # Errors
 /// RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE).
 pub fn require_fit(answer: &impl Message) -> Result<(), Fault> {
-    require_bytes(answer.encoded_len())
+    require_bytes(answer.encoded_len(), "Ask for less at once: an answer may take at most 4 MiB.")
 }
 
-/// As [`require_fit`], where the answer is not made yet: before a write that could not be told of.
+/// As [`require_fit`], where the answer is not made yet: before a write that could not be told of. `advice` is for the
+/// caller.
 ///
 /// # Errors
 /// RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE).
-pub fn require_bytes(bytes: usize) -> Result<(), Fault> {
+pub fn require_bytes(bytes: usize, advice: &'static str) -> Result<(), Fault> {
     if bytes <= crate::MAX_MESSAGE {
         return Ok(());
     }
-    Err(Fault::too_large("Ask for less at once: an answer may take at most 4 MiB."))
+    Err(Fault::too_large(advice))
 }
 
 /// The refusal of a page token; `problem` says what is wrong with it.

@@ -126,7 +126,8 @@ pub fn read_only(name: &str) -> Fault {
 /// # Errors
 /// RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE).
 pub fn require_tellable<P>(plans: &[P], bytes: impl Fn(&P) -> usize) -> Result<(), Fault> {
-    page::require_bytes(plans.iter().map(|plan| bytes(plan) + AROUND).sum())
+    let bytes = plans.iter().map(|plan| bytes(plan) + AROUND).sum();
+    page::require_bytes(bytes, "Send fewer entries at once: the answer would take more than 4 MiB. Nothing was written.")
 }
 
 /// The refusal of a sound entry of an atomic batch.

@@ -2,7 +2,7 @@
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::upsert_contact_result::{Outcome, Result as Outcomes};
-use rapport_kit::testing::Subject;
+use rapport_kit::testing::{Subject, eventually};
 use rapport_proto::common::v1::{ExternalId, FieldEffect, FieldRule, GrantLevel};
 use tonic::Code;
 
@@ -75,4 +75,23 @@ async fn an_external_id_with_the_character_nul_is_refused_to_its_entry_alone() {
     let desk = Desk::open().await;
     let outcomes = upsert(&desk, &desk.clerk, vec![known_as("1\0", "Celik"), known_as("1", "Demir")]).await;
     assert_eq!(outcomes, [(Outcome::Failed, Some(Code::InvalidArgument)), (Outcome::Created, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_change_an_entrys_record_stands_in_the_access_log() {
+    let desk = Desk::open().await;
+    let [own, other] = ["own", "other"].map(|id| known_as(id, "Celik"));
+    let role = |permissions: &[&str]| desk.service.identity.role(desk.tenant, permissions, Vec::new());
+    let grants = [(role(&["contacts.contact.read"]), GrantLevel::All), (role(&["contacts.contact.*"]), GrantLevel::Own)];
+    let caller = desk.service.identity.user_with(desk.tenant, None, &grants);
+    desk.create(other.clone()).await.expect("the clerk's contact");
+    let changed = pb::Contact { tags: vec!["changed".to_owned()], ..other };
+    let expected = [(Outcome::Created, None), (Outcome::Failed, Some(Code::PermissionDenied))];
+    assert_eq!(upsert(&desk, &caller, vec![own, changed]).await, expected);
+    let logged: (String, String) = eventually("a row of the access log", async || {
+        let row = sqlx::query_as("select subject, reason from kit.access_log where tenant_id = $1 and kind = 'denied'").bind(desk.tenant);
+        row.fetch_optional(&mut desk.superuser().await).await.expect("rows")
+    })
+    .await;
+    assert_eq!(logged, (caller.name(), "RECORD_READ_ONLY".to_owned()));
 }
