@@ -105,7 +105,7 @@ spec:
 {{- if .Values.certificate.enabled -}}
 - name: tls
   secret:
-    secretName: {{ include "rapport-service.fullname" . }}-tls
+    secretName: {{ .Values.certificate.existingSecret | default (printf "%s-tls" (include "rapport-service.fullname" .)) }}
     defaultMode: 0440
 {{- end }}
 {{- end }}

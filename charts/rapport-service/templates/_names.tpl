@@ -79,8 +79,8 @@ labels:
 {{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) }}
 {{- fail (printf "%s: grpcRoute.parentRefs must be given with grpcRoute.enabled" .Chart.Name) }}
 {{- end }}
-{{- if and .Values.certificate.enabled (not .Values.certificate.issuer.name) }}
-{{- fail (printf "%s: certificate.issuer.name must be given with certificate.enabled" .Chart.Name) }}
+{{- if and .Values.certificate.enabled (not .Values.certificate.issuer.name) (not .Values.certificate.existingSecret) }}
+{{- fail (printf "%s: certificate.enabled needs certificate.issuer.name or certificate.existingSecret" .Chart.Name) }}
 {{- end }}
 {{- $scheme := printf "%s://" (include "rapport-service.scheme" .) }}
 {{- range $key, $address := merge (dict "identity" .Values.config.identity) .Values.config.services }}

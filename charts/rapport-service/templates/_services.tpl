@@ -99,7 +99,7 @@ spec:
 
 {{/* Good for both sides of a call: every service is a client and a server. */}}
 {{- define "rapport-service.certificate" -}}
-{{- if .Values.certificate.enabled -}}
+{{- if and .Values.certificate.enabled (not .Values.certificate.existingSecret) -}}
 {{- $name := include "rapport-service.fullname" . -}}
 apiVersion: cert-manager.io/v1
 kind: Certificate
