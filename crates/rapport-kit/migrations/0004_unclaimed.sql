@@ -17,7 +17,8 @@ grant select, insert, update, delete on kit.unclaimed_key to rapport_system;
 grant select on sequence kit.journal_id to rapport_system;
 
 -- A replay reads the journal by id, because that is the order of a record's events; ids lie in the order of
--- writing, so that the smallest of indexes finds them.
+-- writing, so that the smallest of indexes finds them. Building it keeps writers out for as long as it takes to read
+-- the journal through; it comes before the first release, while no installation has a large one.
 create index journal_id_order on kit.journal using brin (id) with (autosummarize = on);
 
 -- When an event that had been passed over came back; it waits since then, and not since it was recorded.

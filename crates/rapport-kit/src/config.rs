@@ -86,8 +86,8 @@ pub struct Retention {
     pub inbox_days: u16,
     /// Dead letters that name no tenant, so that nobody can decide about them: 30 to 3,650.
     pub nobodys_dead_letter_days: u16,
-    /// Events that nobody asked for, which a first consumer gets if they are younger: 0 to 7, no longer than any inbox
-    /// remembers events.
+    /// Events that nobody asked for, which a first consumer gets if they are younger: 1 to 7, no longer than any inbox
+    /// remembers events, and never none, since those recorded while a consumer is found are among them.
     pub unclaimed_days: u16,
 }
 
@@ -185,7 +185,7 @@ impl Config {
             ("access_log_days", retention.access_log_days, 30..=3650),
             ("inbox_days", retention.inbox_days, 7..=365),
             ("nobodys_dead_letter_days", retention.nobodys_dead_letter_days, 30..=3650),
-            ("unclaimed_days", retention.unclaimed_days, 0..=7),
+            ("unclaimed_days", retention.unclaimed_days, 1..=7),
         ] {
             if !allowed.contains(&days) {
                 errors.push(format!("retention.{key}: must be {} to {}", allowed.start(), allowed.end()));

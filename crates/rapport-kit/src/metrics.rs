@@ -93,7 +93,7 @@ macro_rules! labelled_gauges {
 counters! {
     relayed_events: "rapport_outbox_relayed_total", "Events that the broker confirmed.";
     unroutable_events: "rapport_outbox_unroutable_total", "Sends of events that came back because a consumer lost its binding.";
-    unclaimed_events: "rapport_outbox_unclaimed_total", "Events that were passed over because nobody ever asked for their key.";
+    unclaimed_events: "rapport_outbox_unclaimed_total", "Events that were passed over because nobody ever asked for their key; not those of a key that is being replayed.";
     replayed_events: "rapport_outbox_replayed_total", "Events that had been passed over and are sent to a first consumer.";
     duplicate_events: "rapport_inbox_duplicates_total", "Events that came again and had no second effect.";
     dead_events: "rapport_inbox_dead_total", "Events that could not be handled and wait for somebody to look.";

@@ -1,15 +1,17 @@
 //! The relay: sends what the outbox points at and forgets it once the broker confirmed.
 //!
 //! Guarantees: an event leaves if and only if its transaction committed; events of one record leave in
-//! version order, because a record's next event waits for the confirm of the one before; while the broker is
+//! version order, with the exception below, because a record's next event waits for the confirm of the one before; while the broker is
 //! away rows wait. Events may leave twice (a process died between confirm and delete), which inboxes absorb.
 //! Rows of bulk work leave behind other records' rows, never behind later rows of their own record.
 //!
 //! An event that no queue wants is held and retried if its key was ever claimed by a queue: then a consumer
 //! has lost its binding. An event whose key nobody ever claimed is passed over and kept by the journal, from which the
-//! key's first consumer gets it (`relay/unclaimed.rs`). Claims are stored, so that a relay that starts while a binding is
-//! missing holds the events too; an operator who takes a consumer away for good, or whose last consumer of a key
-//! wants it no more, deletes the key from `kit.claimed_key`.
+//! key's first consumer gets it (`relay/unclaimed.rs`). Such events come in version order among those of their key, but
+//! can come after newer events of their record whose keys were claimed earlier: reactions over several keys compare
+//! versions. Claims are stored, so that a relay that starts while a binding is missing holds the events too; an operator
+//! who takes a consumer away for good, or whose last consumer of a key wants it no more, deletes the key from
+//! `kit.claimed_key`.
 
 mod unclaimed;
 

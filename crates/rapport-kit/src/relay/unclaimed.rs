@@ -1,16 +1,21 @@
 //! Events that nobody asks for yet: passed over now, sent as soon as a first consumer asks.
 //!
 //! Guarantees: an event that was passed over reaches the first consumer of its key if it is younger than a bound in
-//! days. Of a key that nobody asks for, one row is kept and its first event published again now and then; the journal
-//! keeps the rest. The first event goes out before any other of its key, and while a key has a row no event of it
-//! leaves by the way of others, so that the ones after it cannot overtake: a replay puts the events back into the outbox in
-//! the order of their ids, which is the order of a record's versions, and the key's row goes with its last piece. A
-//! process may die at any moment: what is put back twice comes twice, which inboxes absorb.
+//! days. Keys are claimed once for a publisher and not by each consumer: a later consumer of a key gets what is recorded
+//! after it has bound, and reads what was before from the publisher.
 //!
-//! All keys are asked for in the order of their first events until one is wanted, and replayed together, so that the
-//! events of a record stay in order over its keys; those that still come back leave the replay. Only a consumer that has
-//! bound one key and not yet the next at the moment of asking can get the first event of a key before earlier ones of its
-//! record.
+//! Of a key that nobody asks for, one row is kept and its first event published again now and then; the journal keeps the
+//! rest. The first event goes out before any other of its key, and while a key has a row no event of it leaves by the way
+//! of others, so that the ones after it cannot overtake: a replay puts the events back into the outbox in the order of
+//! their ids, which is the order of a record's versions, and the key's row goes with its last piece. A process may die at
+//! any moment: what is put back twice comes twice, which inboxes absorb.
+//!
+//! All keys are asked for in the order of their first events until one is wanted, and replayed together a moment later,
+//! so that the events of a record stay in order over the keys that found their consumer together; those that still come
+//! back leave the replay. Over other keys there is no such order. A key that finds its first consumer after another key
+//! was claimed brings its old events after newer ones of the other; so does a key that a consumer binds later than that
+//! moment after its first one; and a consumer that has bound one key and not yet the next when it is asked can get the
+//! first event of a key before earlier ones of its record. Reactions over several keys compare versions.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -33,10 +38,10 @@ const SOON: Duration = Duration::from_secs(2);
 const BINDING: Duration = Duration::from_secs(1);
 /// Keys probed in one round, far more than a service has.
 const PROBES: i64 = 100;
-/// Ids of the journal that one piece of work goes through.
+/// Ids of the journal that one piece of a replay goes through.
 const PIECE: i64 = 1_000;
-/// Pieces in which a key looks for a younger first event, in one round.
-const PIECES: usize = 20;
+/// Ids of the journal that keys look through for younger first events, in one round.
+const LOOK: i64 = 10_000;
 /// Rows of bulk work in the outbox beyond which a replay waits.
 const ROOM: i64 = 5_000;
 
@@ -54,6 +59,11 @@ impl Keys {
     /// Whether a queue wanted this key at least once.
     pub(super) fn is_claimed(&self, key: &str) -> bool {
         self.claimed.contains(key)
+    }
+
+    /// Whether no queue wanted this key so far and no replay is about to ask for its events.
+    fn is_wanted_by_nobody(&self, key: &str) -> bool {
+        !self.is_claimed(key) && self.unclaimed.get(key).is_none_or(Option::is_none)
     }
 
     /// Whether a replay has yet to come to the event of this key and id.
@@ -131,15 +141,23 @@ const PUT_BACK: &str = "
     insert into kit.outbox (shard, id, tenant_id, xid, recorded_at, record_id, bulk, replayed_at)
     select kit.shard(j.record_id), j.id, j.tenant_id, j.xid, j.recorded_at, j.record_id, true, now()
     from kit.journal j join kit.unclaimed_key u on u.key = j.fact and j.id > u.replayed_through
-    where j.id > $1 and j.id <= $2 and j.recorded_at >= now() - make_interval(days => $3)
+    where u.key = any($4) and j.id > $1 and j.id <= $2 and j.recorded_at >= now() - make_interval(days => $3)
     on conflict do nothing";
 
-/// The next event of a key that is young enough becomes its first one.
+/// Keys whose first event is too old to be sent, and where each has got to; locked, always in the order of keys, as by
+/// everyone who locks several.
+const TOO_OLD: &str = "
+    select key, first_id from kit.unclaimed_key
+    where replayed_through is null and first_recorded_at < now() - make_interval(days => $1) order by key limit $2 for update";
+
+/// The next events of keys ($1) from one id to before another that are young enough become their first ones.
 const NEXT_FIRST: &str = "
-    with next as (
-      select id, xid, recorded_at from kit.journal
-      where fact = $1 and id > $2 and id <= $3 and recorded_at >= now() - make_interval(days => $4) order by id limit 1)
-    update kit.unclaimed_key u set first_id = next.id, first_xid = next.xid, first_recorded_at = next.recorded_at from next where u.key = $1";
+    with piece as materialized (
+      select fact, id, xid, recorded_at from kit.journal
+      where fact = any($1) and id >= $2 and id < $3 and recorded_at >= now() - make_interval(days => $4)),
+    next as (
+      select distinct on (p.fact) p.* from piece p join kit.unclaimed_key u on u.key = p.fact and p.id >= u.first_id order by p.fact, p.id)
+    update kit.unclaimed_key u set first_id = next.id, first_xid = next.xid, first_recorded_at = next.recorded_at from next where u.key = next.fact";
 
 impl Relay {
     /// Takes rows out of the outbox whose keys nobody asks for yet; answers how many. `came_back` says that they were
@@ -162,7 +180,8 @@ impl Relay {
         if came_back || passed.len() < rows.len() {
             self.keys.read(&mut conn).await?;
         }
-        metrics::unclaimed_events().inc_by(passed.len().try_into().unwrap_or(u64::MAX));
+        let unwanted = rows.iter().filter(|row| gone.contains(&row.id) && self.keys.is_wanted_by_nobody(&row.fact)).count();
+        metrics::unclaimed_events().inc_by(unwanted.try_into().unwrap_or(u64::MAX));
         Ok(passed.len())
     }
 
@@ -176,7 +195,8 @@ impl Relay {
         sqlx::query("insert into kit.claimed_key (key) select unnest($1::text[]) on conflict do nothing").bind(&new).execute(&mut conn).await?;
         sqlx::query(
             "update kit.unclaimed_key set probe_at = now() + make_interval(secs => $2)
-             where exists (select from kit.unclaimed_key u where u.key = any($1) and u.replayed_through is null)",
+             where key in (select key from kit.unclaimed_key order by key for update)
+               and exists (select from kit.unclaimed_key u where u.key = any($1) and u.replayed_through is null)",
         )
         .bind(&new)
         .bind(BINDING.as_secs_f64())
@@ -203,9 +223,13 @@ impl Relay {
         }
     }
 
-    /// Publishes the first event of each key, the earliest first, until a queue takes one.
+    /// Publishes the first event of each key, the earliest first, until a queue takes one. Before that, keys whose first
+    /// event is too old find a younger one, piece by piece without a pause.
     async fn probe(&mut self) -> Result<bool, Fault> {
-        self.let_go().await?;
+        if self.let_go().await? {
+            self.keys.forget();
+            return Ok(true);
+        }
         let first: Vec<Row> = {
             let mut conn = self.db.conn().await?;
             sqlx::query_as(FIRST_EVENTS).bind(self.unclaimed_days).bind(PROBES).fetch_all(&mut conn).await?
@@ -221,58 +245,55 @@ impl Relay {
         }
         self.probe_wait = (self.probe_wait * 2).min(LONGEST_WAIT);
         let mut conn = self.db.conn().await?;
-        sqlx::query("update kit.unclaimed_key set probe_at = now() + make_interval(secs => $1) where replayed_through is null")
-            .bind(self.probe_wait.as_secs_f64())
-            .execute(&mut conn)
-            .await?;
+        sqlx::query(
+            "update kit.unclaimed_key set probe_at = now() + make_interval(secs => $1)
+             where key in (select key from kit.unclaimed_key where replayed_through is null order by key for update)",
+        )
+        .bind(self.probe_wait.as_secs_f64())
+        .execute(&mut conn)
+        .await?;
         Ok(false)
     }
 
-    /// Lets keys go on to their next event whose first one is too old to be sent, and forgets keys that have none.
-    async fn let_go(&self) -> Result<(), Fault> {
-        let keys: Vec<String> = {
-            let mut conn = self.db.conn().await?;
-            let old = sqlx::query_scalar(
-                "select key from kit.unclaimed_key
-                 where replayed_through is null and first_recorded_at < now() - make_interval(days => $1) order by first_id limit $2",
-            );
-            old.bind(self.unclaimed_days).bind(PROBES).fetch_all(&mut conn).await?
-        };
-        for key in keys {
-            self.find_next(&key).await?;
-        }
-        Ok(())
-    }
-
-    /// While it looks, no event of the key is passed over, so that none is missed.
-    async fn find_next(&self, key: &str) -> Result<(), Fault> {
+    /// Has keys whose first event is too old to be sent look through a piece of the journal for a younger one, and forgets
+    /// those that have come to its end; answers whether there were any. While they look, no event of them is passed over,
+    /// so that none is missed; hence one piece at a time.
+    async fn let_go(&self) -> Result<bool, Fault> {
         let mut tx = self.db.begin().await?;
-        let first: Option<i64> = sqlx::query_scalar("select first_id from kit.unclaimed_key where key = $1 and replayed_through is null for update")
-            .bind(key)
-            .fetch_optional(tx.conn())
-            .await?;
-        let Some(mut place) = first else { return Ok(()) };
+        let old: Vec<(String, i64)> = sqlx::query_as(TOO_OLD).bind(self.unclaimed_days).bind(PROBES).fetch_all(tx.conn()).await?;
+        let (keys, places): (Vec<String>, Vec<i64>) = old.into_iter().unzip();
+        let Some(place) = places.into_iter().min() else { return Ok(false) };
+        // Read after the lock: nothing that was passed over has a higher id.
         let last: i64 = sqlx::query_scalar("select last_value from kit.journal_id").fetch_one(tx.conn()).await?;
-        for _ in 0..PIECES {
-            if place >= last {
-                sqlx::query("delete from kit.unclaimed_key where key = $1").bind(key).execute(tx.conn()).await?;
-                return tx.commit().await;
-            }
-            let end = (place + PIECE).min(last);
-            let next = sqlx::query(NEXT_FIRST).bind(key).bind(place).bind(end).bind(self.unclaimed_days);
-            if next.execute(tx.conn()).await?.rows_affected() > 0 {
-                return tx.commit().await;
-            }
-            place = end;
-        }
-        // Too old still, so that it is looked for again from here.
-        sqlx::query("update kit.unclaimed_key set first_id = $2 where key = $1").bind(key).bind(place).execute(tx.conn()).await?;
-        tx.commit().await
+        let end = (place + LOOK).min(last + 1);
+        sqlx::query(NEXT_FIRST).bind(&keys).bind(place).bind(end).bind(self.unclaimed_days).execute(tx.conn()).await?;
+        let go_on = if end > last {
+            sqlx::query("delete from kit.unclaimed_key where key = any($1) and first_recorded_at < now() - make_interval(days => $2)")
+                .bind(&keys)
+                .bind(self.unclaimed_days)
+        } else {
+            // Too old still, so that they look again from here; also at an event of this very id that is yet to be committed.
+            sqlx::query(
+                "update kit.unclaimed_key set first_id = $3
+                 where key = any($1) and first_recorded_at < now() - make_interval(days => $2) and first_id < $3",
+            )
+            .bind(&keys)
+            .bind(self.unclaimed_days)
+            .bind(end)
+        };
+        go_on.execute(tx.conn()).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn begin_replay(&mut self) -> Result<bool, Fault> {
         let mut conn = self.db.conn().await?;
-        sqlx::query("update kit.unclaimed_key set replayed_through = first_id - 1 where replayed_through is null").execute(&mut conn).await?;
+        sqlx::query(
+            "update kit.unclaimed_key set replayed_through = first_id - 1
+             where key in (select key from kit.unclaimed_key where replayed_through is null order by key for update)",
+        )
+        .execute(&mut conn)
+        .await?;
         tracing::info!("events that were passed over are sent: somebody asks for them now");
         self.keys.forget();
         Ok(true)
@@ -282,10 +303,12 @@ impl Relay {
     /// it leaves by the way of others.
     async fn replay(&mut self, tasks: &Tasks) -> Result<bool, Fault> {
         let mut tx = self.db.begin().await?;
-        let places: Vec<i64> =
-            sqlx::query_scalar("select replayed_through from kit.unclaimed_key where replayed_through is not null order by key for update")
+        let replayed: Vec<(String, i64)> =
+            sqlx::query_as("select key, replayed_through from kit.unclaimed_key where replayed_through is not null order by key for update")
                 .fetch_all(tx.conn())
                 .await?;
+        // Another process may begin the replay of other keys meanwhile: those are not gone through here.
+        let (keys, places): (Vec<String>, Vec<i64>) = replayed.into_iter().unzip();
         let Some(place) = places.into_iter().min() else {
             self.keys.forget();
             return Ok(false);
@@ -300,11 +323,12 @@ impl Relay {
             return Ok(false);
         }
         let end = (place + PIECE).min(last);
-        let put_back = sqlx::query(PUT_BACK).bind(place).bind(end).bind(self.unclaimed_days).execute(tx.conn()).await?.rows_affected();
+        let put_back = sqlx::query(PUT_BACK).bind(place).bind(end).bind(self.unclaimed_days).bind(&keys);
+        let put_back = put_back.execute(tx.conn()).await?.rows_affected();
         let go_on = if end < last {
-            sqlx::query("update kit.unclaimed_key set replayed_through = $1 where replayed_through < $1").bind(end)
+            sqlx::query("update kit.unclaimed_key set replayed_through = $2 where key = any($1) and replayed_through < $2").bind(&keys).bind(end)
         } else {
-            sqlx::query("delete from kit.unclaimed_key where replayed_through is not null")
+            sqlx::query("delete from kit.unclaimed_key where key = any($1)").bind(&keys)
         };
         go_on.execute(tx.conn()).await?;
         tx.commit().await?;

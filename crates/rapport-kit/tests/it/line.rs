@@ -76,7 +76,12 @@ impl Line {
 
     /// Starts a relay under the name of the one before, so that it need not wait for that one's leases to end.
     pub(crate) fn relay_again(&self, tasks: &Tasks) {
-        let relay = Relay::new(SERVICE.name, "the same again".to_owned(), self.system.clone(), self.broker.clone(), UNCLAIMED_DAYS);
+        self.relay_as("the same again", tasks);
+    }
+
+    /// Starts a relay under this name.
+    pub(crate) fn relay_as(&self, holder: &str, tasks: &Tasks) {
+        let relay = Relay::new(SERVICE.name, holder.to_owned(), self.system.clone(), self.broker.clone(), UNCLAIMED_DAYS);
         tasks.spawn("relay", relay.run(tasks.clone()));
     }
 

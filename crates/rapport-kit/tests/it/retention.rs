@@ -63,13 +63,13 @@ async fn not_even_retention_can_take_young_rows_out_of_the_access_log() {
 
 #[test]
 fn periods_outside_their_bounds_are_refused_by_name() {
-    let retention = Retention { access_log_days: 29, inbox_days: 366, nobodys_dead_letter_days: 0, unclaimed_days: 8 };
+    let retention = Retention { access_log_days: 29, inbox_days: 366, nobodys_dead_letter_days: 0, unclaimed_days: 0 };
     let errors = Config { retention, ..Config::default() }.errors();
     let named = [
         "retention.access_log_days: must be 30 to 3650",
         "retention.inbox_days: must be 7 to 365",
         "retention.nobodys_dead_letter_days: must be 30 to 3650",
-        "retention.unclaimed_days: must be 0 to 7",
+        "retention.unclaimed_days: must be 1 to 7",
     ];
     assert_eq!(errors, named);
     assert!(Config::default().errors().is_empty());
