@@ -58,7 +58,8 @@ pub struct Config {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsFiles {
-    /// The certificate of this process, good for servers and clients, followed by those between it and the authority.
+    /// The certificate of this process, good for servers and clients and with a DNS name, followed by those between it
+    /// and the authority.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,

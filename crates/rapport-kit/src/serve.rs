@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
@@ -131,11 +132,12 @@ impl Server {
         let peer = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: stream.peer_addr().ok() };
         // A peer that never speaks would hold its place and the drain up for ever, since the libraries wait for the
         // handshake of TLS and for the preface without an end; so both come before the connection counts as one.
+        let latest = Instant::now() + if place.crowded { TELLING } else { KEEPALIVE };
         let stream = tokio::select! {
             () = self.stop.cancelled() => return,
-            greeted = tokio::time::timeout(if place.crowded { TELLING } else { KEEPALIVE }, self.greeted(stream)) => match greeted {
-                Ok(Some(stream)) => stream,
-                _ => return,
+            greeted = self.greeted(stream, latest) => match greeted {
+                Some(stream) => stream,
+                None => return,
             },
         };
         let (server, crowded) = (Arc::clone(&self), place.crowded);
@@ -173,11 +175,12 @@ impl Server {
         }
     }
 
-    /// The connection once its peer has shown who it is, where that is asked for, and has begun to speak HTTP/2.
-    async fn greeted(&self, stream: TcpStream) -> Option<Stream> {
+    /// The connection once its peer has shown who it is, where that is asked for, and has begun to speak HTTP/2; none
+    /// if it has not by `latest`.
+    async fn greeted(&self, stream: TcpStream, latest: Instant) -> Option<Stream> {
         let mut stream = match &self.tls {
             None => Either::Left(stream),
-            Some(tls) => match tls.accept(stream).await {
+            Some(tls) => match timeout_at(latest, tls.accept(stream)).await.unwrap_or_else(|late| Err(late.into())) {
                 Ok(stream) => Either::Right(Box::new(stream)),
                 Err(error) => {
                     metrics::refused_handshakes().inc();
@@ -186,7 +189,7 @@ impl Server {
                 }
             },
         };
-        greets(&mut stream).await.then_some(stream)
+        timeout_at(latest, greets(&mut stream)).await.unwrap_or(false).then_some(stream)
     }
 
     /// Ready when a connection is to take no more calls.

@@ -16,13 +16,16 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier;
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 use crate::config::{TlsFiles, invalid};
@@ -84,13 +87,15 @@ impl Tls {
         let (tls, own) = (self.clone(), tasks.clone());
         metrics::certificate_expiry().set(self.current.borrow().ends);
         tasks.spawn("certificate", async move {
-            let mut told = None;
+            let (mut last, mut looks) = (None, 0_u64);
             while own.pause(LOOK).await {
                 let wrong = tls.renew().err();
-                if let Some(error) = wrong.as_ref().filter(|_| wrong != told) {
+                looks = if wrong == last { looks + 1 } else { 1 };
+                // The files are read one after the other and may be exchanged meanwhile: at the next look they fit.
+                if let Some(error) = wrong.as_ref().filter(|_| looks == 2) {
                     tracing::warn!(error, "the renewed certificate cannot be used; the one before stays in use");
                 }
-                told = wrong;
+                last = wrong;
             }
         });
     }
@@ -123,15 +128,18 @@ impl Tls {
 impl Current {
     fn of(contents: &Contents) -> Result<Self, String> {
         let chain = certificates("certificate", &contents.certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(wrong("key"))?;
+        let key = private_key(&contents.key)?;
         let mut roots = RootCertStore::empty();
         for root in certificates("authority", &contents.authority)? {
             roots.add(root).map_err(wrong("authority"))?;
         }
         let (roots, provider) = (Arc::new(roots), Arc::new(default_provider()));
+        // What peers would say to the certificate: servers that it calls, and clients that call it.
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider)).build().map_err(wrong("authority"))?;
         let (leaf, others) = chain.split_first().ok_or_else(|| wrong("certificate")("it is missing"))?;
         verifier.verify_client_cert(leaf, others, UnixTime::now()).map_err(wrong("certificate"))?;
+        let clients = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider)).build().map_err(wrong("authority"))?;
+        clients.verify_server_cert(leaf, others, &name(leaf)?, &[], UnixTime::now()).map_err(wrong("certificate"))?;
         let ends = ends(&chain)?;
 
         // Nothing is resumed: what was proven under one certificate says nothing about the next.
@@ -183,18 +191,41 @@ fn content(name: &'static str, file: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The certificates in `pem`, one at least.
+/// The private key in `pem`. What the parser says of an error must not be told: it quotes what it has read.
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("key")("is not a private key in PEM"))
+}
+
+/// The certificates in `pem`, one at least. The parser's errors must not be told here either: what was put into the
+/// file may be a key.
 fn certificates(name: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(wrong(name))?;
-    if found.is_empty() { Err(wrong(name)("it is missing in the file")) } else { Ok(found) }
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|_| wrong(name)("cannot be read as PEM"))?;
+    if found.is_empty() { Err(wrong(name)("holds no certificate in PEM")) } else { Ok(found) }
+}
+
+/// The certificate as far as it can be read.
+fn read<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, String> {
+    let (_, certificate) = parse_x509_certificate(certificate).map_err(|_| wrong("certificate")("holds a certificate that cannot be read"))?;
+    Ok(certificate)
+}
+
+/// A name under which clients would ask for whoever shows `leaf`.
+fn name(leaf: &CertificateDer<'_>) -> Result<ServerName<'static>, String> {
+    let leaf = read(leaf)?;
+    let names = leaf.subject_alternative_name().map_err(wrong("certificate"))?.map(|names| &names.value.general_names);
+    let host = names.into_iter().flatten().find_map(|name| match name {
+        // A wildcard stands for any name in its place.
+        GeneralName::DNSName(name) => DnsName::try_from(name.replacen('*', "any", 1)).ok(),
+        _ => None,
+    });
+    host.map(ServerName::DnsName).ok_or_else(|| wrong("certificate")("has no DNS name by which clients could ask for it"))
 }
 
 /// When the first of these ends, in seconds since 1970.
 fn ends(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
     let mut first = i64::MAX;
     for certificate in chain {
-        let (_, certificate) = parse_x509_certificate(certificate).map_err(wrong("certificate"))?;
-        first = first.min(certificate.validity().not_after.timestamp());
+        first = first.min(read(certificate)?.validity().not_after.timestamp());
     }
     Ok(first)
 }

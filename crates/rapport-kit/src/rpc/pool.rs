@@ -308,7 +308,8 @@ fn secure(settings: &Settings, origin: &Uri) -> Result<Option<Secure>, Fault> {
         return Ok(None);
     }
     let address = &settings.address;
-    let tls = settings.tls.clone().ok_or_else(|| invalid(address, "it asks for TLS, for which there is no certificate"))?;
+    let lacking = "it asks for TLS, which takes tls.certificate, tls.key and tls.authority in the file that --config names";
+    let tls = settings.tls.clone().ok_or_else(|| invalid(address, lacking))?;
     let host = origin.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let host = ServerName::try_from(host).map_err(|_| invalid(address, "no certificate can be for this name"))?;
     Ok(Some(Secure { tls, host }))

@@ -17,7 +17,7 @@ use rapport_kit::tls::Tls;
 use rapport_kit::{App, Fault, Service, clock, process};
 use rapport_proto::common::v1::audit_service_client::AuditServiceClient;
 use rapport_proto::common::v1::policy_service_server::PolicyServiceServer;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -36,8 +36,11 @@ use crate::support::{Lines, Rig, SERVICE, Wire, do_as, over, refusal, refused, s
 
 /// What a client of HTTP/2 says first, and a frame of no settings.
 const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// A service waits 30 seconds for a peer to speak, and 18 for running calls at the end; nothing here has to.
-const PROMPTLY: Duration = Duration::from_secs(12);
+/// Ends a test that hangs; nothing is judged by it.
+const HANGS: Duration = Duration::from_secs(60);
+/// What running calls get at the end. A service waits longer than this for a peer to speak (30 seconds): if one held the
+/// end up, `stop` would answer that not everything ended in time.
+const DRAIN_SECONDS: u64 = 5;
 
 /// Signs the certificates of an installation.
 struct Authority {
@@ -65,8 +68,11 @@ impl Authority {
 
     /// A certificate of the probe, which is reached at localhost too.
     fn issue(&self) -> Issued {
+        self.sign(&CertificateParams::new(vec!["probe".to_owned(), "localhost".to_owned()]).expect("names"))
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Issued {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["probe".to_owned(), "localhost".to_owned()]).expect("names");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         Issued { certificate, key: key.serialize_pem(), authority: self.pem.clone() }
     }
@@ -157,7 +163,17 @@ async fn is_let_in(address: SocketAddr, authority: &Authority, own: Option<&Issu
         stream.read(&mut [0; 64]).await
     };
     // The refusal may come as late as the first answer: a client of TLS 1.3 goes on before the server has looked.
-    tokio::time::timeout(PROMPTLY, speaking).await.expect("an answer or a refusal").is_ok_and(|read| read > 0)
+    tokio::time::timeout(HANGS, speaking).await.expect("an answer or a refusal").is_ok_and(|read| read > 0)
+}
+
+/// What the figures at `address` say of connections that came to no TLS.
+async fn refused_handshakes(address: SocketAddr) -> u64 {
+    let mut stream = TcpStream::connect(address).await.expect("the metrics port");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("an answer");
+    let count = text.lines().find_map(|line| line.strip_prefix("rapport_tls_refused_total ")).expect("a count");
+    count.trim().parse().expect("a number")
 }
 
 #[tokio::test]
@@ -176,6 +192,7 @@ async fn whoever_shows_a_certificate_of_the_authority_is_answered_and_nobody_els
     let url = format!("https://localhost:{}", address.port());
     process::answers(&SERVICE, &url, Some(&mounted.tls()), Duration::from_secs(20)).await.expect("it serves");
     let without = process::answers(&SERVICE, &url, None, Duration::ZERO).await.expect_err("there is nothing to show");
+    assert!(without.text().contains("tls.certificate, tls.key and tls.authority in the file that --config names"), "{without}");
     assert_eq!(refused(without), (Code::FailedPrecondition, "SERVICE_ADDRESS_INVALID".to_owned()));
 }
 
@@ -197,11 +214,14 @@ async fn plain_text_is_refused_at_once_and_the_service_goes_on() {
     let authority = Authority::new();
     let mounted = Mounted::new(&authority.issue());
     let rig = Rig::configured(|config| config.tls = mounted.files()).await;
+    let silent = TcpStream::connect(rig.running.address).await.unwrap();
     let mut plain = TcpStream::connect(rig.running.address).await.unwrap();
     plain.write_all(GREETING).await.unwrap();
     let mut answer = Vec::new();
     // It may come as a reset, since not all that was said has been read.
-    let _ = tokio::time::timeout(PROMPTLY, plain.read_to_end(&mut answer)).await.expect("it is not waited for");
+    let _ = tokio::time::timeout(HANGS, plain.read_to_end(&mut answer)).await.expect("an end");
+    let waited_for = silent.try_read(&mut [0; 16]).expect_err("who came before and may still speak is waited for");
+    assert_eq!(waited_for.kind(), io::ErrorKind::WouldBlock);
     // At most an alert of TLS (RFC 8446, section 6), never a frame.
     assert!(answer.is_empty() || answer[0] == 21, "{answer:?}");
     serves(&mounted.client("probe", rig.running.address)).await.expect("an answer");
@@ -245,6 +265,7 @@ async fn health_and_nothing_else_is_told_in_plain_text_on_its_own_port() {
         config.tls = mounted.files();
         config.health = "127.0.0.1:0".to_owned();
         config.reflection = true;
+        config.drain_seconds = DRAIN_SECONDS;
     })
     .await;
     let address = rig.running.health.expect("a health port");
@@ -262,9 +283,30 @@ async fn health_and_nothing_else_is_told_in_plain_text_on_its_own_port() {
     }
     let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().expect("a status").status(), ServingStatus::Serving);
-    let ended = tokio::time::timeout(PROMPTLY, rig.running.stop()).await.expect("a watch holds nothing up");
-    assert!(ended);
+    let ended = tokio::time::timeout(HANGS, rig.running.stop()).await.expect("an end");
+    assert!(ended, "a watch holds nothing up");
     assert_eq!(watch.message().await.unwrap().expect("a change of status").status(), ServingStatus::NotServing);
+    let status = watch.message().await.expect_err("the watch is over");
+    assert_eq!(refusal(&status), (Code::Unavailable, "PROCESS_LEAVES".to_owned()), "it was ended, not cut");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_come_to_tls_in_time_is_counted_as_refused() {
+    let mounted = Mounted::new(&Authority::new().issue());
+    let rig = Rig::configured(|config| {
+        config.tls = mounted.files();
+        config.metrics = "127.0.0.1:0".to_owned();
+        config.connections = 1;
+    })
+    .await;
+    let figures = rig.running.metrics.expect("a metrics port");
+    let before = refused_handshakes(figures).await;
+    let _within = TcpStream::connect(rig.running.address).await.unwrap();
+    // Who comes beyond the bound on connections gets the shortest time for the handshake.
+    let mut beyond = TcpStream::connect(rig.running.address).await.unwrap();
+    let read = tokio::time::timeout(HANGS, beyond.read(&mut [0; 16])).await.expect("an end");
+    assert_eq!(read.unwrap_or(0), 0);
+    eventually("a count", async || (refused_handshakes(figures).await > before).then_some(())).await;
 }
 
 #[tokio::test]
@@ -272,15 +314,19 @@ async fn peers_that_say_nothing_hold_the_end_of_a_process_up_at_no_step_of_the_h
     let authority = Authority::new();
     let own = authority.issue();
     let mounted = Mounted::new(&own);
-    let rig = Rig::configured(|config| config.tls = mounted.files()).await;
+    let rig = Rig::configured(|config| {
+        config.tls = mounted.files();
+        config.drain_seconds = DRAIN_SECONDS;
+    })
+    .await;
     let mut silent = TcpStream::connect(rig.running.address).await.unwrap();
     let mut stuck = TcpStream::connect(rig.running.address).await.unwrap();
     // The head of a record with 256 bytes of handshake, which never come.
     stuck.write_all(&[22, 3, 1, 1, 0]).await.unwrap();
     let mut mute = dial(rig.running.address, &authority, Some(&own)).await.unwrap();
     serves(&mounted.client("probe", rig.running.address)).await.expect("an answer");
-    let ended = tokio::time::timeout(PROMPTLY, rig.running.stop()).await.expect("there is nothing to drain");
-    assert!(ended);
+    let ended = tokio::time::timeout(HANGS, rig.running.stop()).await.expect("an end");
+    assert!(ended, "there is nothing to drain");
     // All were attached until the server let go of them.
     assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0);
     assert_eq!(stuck.read(&mut [0; 16]).await.unwrap_or(0), 0);
@@ -345,8 +391,15 @@ fn a_certificate_is_used_for_all_calls_or_for_none() {
 
 #[test]
 fn a_process_does_not_start_with_a_certificate_that_nobody_would_believe() {
-    let (issued, other) = (Authority::new().issue(), Authority::new().issue());
+    let authority = Authority::new();
+    let (issued, other) = (authority.issue(), Authority::new().issue());
+    let mut of_a_client = CertificateParams::new(vec!["probe".to_owned()]).expect("names");
+    of_a_client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let mut of_a_server = of_a_client.clone();
+    of_a_server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let unusable = [
+        ("tls.certificate", authority.sign(&of_a_client)),
+        ("tls.certificate", authority.sign(&of_a_server)),
         ("tls.certificate", Issued { certificate: String::new(), ..issued.clone() }),
         ("tls.certificate", Issued { authority: other.authority.clone(), ..issued.clone() }),
         ("tls.key", Issued { key: other.key.clone(), ..issued.clone() }),
@@ -358,6 +411,24 @@ fn a_process_does_not_start_with_a_certificate_that_nobody_would_believe() {
         assert!(fault.text().contains(key) && !fault.text().contains("PRIVATE"), "{key}: {fault}");
         assert_eq!(refused(fault), (Code::FailedPrecondition, "CONFIG_INVALID".to_owned()));
     }
+    let (whole, newlines_lost) = (issued.key.clone(), issued.key.replace('\n', ""));
+    let told = [
+        ("tls.key: is not a private key in PEM", Issued { key: newlines_lost.clone(), ..issued.clone() }),
+        ("tls.certificate: holds no certificate in PEM", Issued { certificate: whole.clone(), ..issued.clone() }),
+        ("tls.certificate: cannot be read as PEM", Issued { certificate: newlines_lost.clone(), ..issued.clone() }),
+        ("tls.authority: holds no certificate in PEM", Issued { authority: whole, ..issued.clone() }),
+        ("tls.authority: cannot be read as PEM", Issued { authority: newlines_lost, ..issued.clone() }),
+        (
+            "tls.certificate: has no DNS name by which clients could ask for it",
+            authority.sign(&CertificateParams::new(Vec::<String>::new()).expect("no names")),
+        ),
+    ];
+    for (why, unusable) in told {
+        let fault = Tls::load(&Mounted::new(&unusable).files()).expect_err(why);
+        assert_eq!(fault.text(), format!("Correct the configuration: {why}."));
+    }
+    let of_any_host = authority.sign(&CertificateParams::new(vec!["*.rapport.example".to_owned()]).expect("names"));
+    assert!(Tls::load(&Mounted::new(&of_any_host).files()).expect("clients believe a wildcard").is_some());
     let missing = TlsFiles { key: "/nowhere/tls.key".into(), ..Mounted::new(&issued).files() };
     let fault = Tls::load(&missing).expect_err("the files are gone with their folder");
     assert!(fault.text().contains("tls.certificate"), "{fault}");
