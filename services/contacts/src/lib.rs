@@ -28,7 +28,8 @@ use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
 use rapport_kit::common::{self, RecordType};
 use rapport_kit::inbox::Consumers;
-use rapport_kit::{App, Fault, Service};
+use rapport_kit::jobs::{self, Kind};
+use rapport_kit::{App, Fault, Service, files};
 
 use crate::account::Accounts;
 use crate::contact::Contacts;
@@ -60,6 +61,9 @@ static RECORD_TYPES: [RecordType; 2] = [
     },
 ];
 
+/// Kinds of long work.
+static JOBS: [Kind; 0] = [];
+
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
 fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
@@ -67,6 +71,8 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone())));
         app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone())));
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
+        let files = files::serve(app, "contacts");
+        jobs::serve(app, "contacts", &JOBS, files);
         app.consume(
             Consumers::new("contacts")
                 .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))

@@ -7,8 +7,8 @@ use rapport_contacts_api::v1 as contacts;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::google_type::{Date, PostalAddress};
 
-use super::dead_letters;
 use super::scene::{Scene, Valid};
+use super::{dead_letters, jobs};
 
 /// A record that was made for a request.
 #[derive(Clone, PartialEq, Message)]
@@ -56,6 +56,16 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.common.v1.DeadLetterService/ListDeadLetters" => Box::pin(dead_letters::list(scene)),
         "/rapport.common.v1.DeadLetterService/ReplayDeadLetters" => Box::pin(dead_letters::replay(scene)),
         "/rapport.common.v1.DeadLetterService/DiscardDeadLetters" => Box::pin(dead_letters::discard(scene)),
+        "/rapport.common.v1.JobService/GetJob" => Box::pin(jobs::get_job(scene)),
+        "/rapport.common.v1.JobService/ListJobs" => Box::pin(jobs::list_jobs(scene)),
+        "/rapport.common.v1.JobService/CancelJob" => Box::pin(jobs::cancel_job(scene)),
+        "/rapport.common.v1.JobService/UndoJob" => Box::pin(jobs::undo_job(scene)),
+        "/rapport.common.v1.FileService/CreateFile" => Box::pin(jobs::create_file(scene)),
+        "/rapport.common.v1.FileService/UploadChunk" => Box::pin(jobs::upload_chunk(scene)),
+        "/rapport.common.v1.FileService/CompleteUpload" => Box::pin(jobs::complete_upload(scene)),
+        "/rapport.common.v1.FileService/GetFile" => Box::pin(jobs::get_file(scene)),
+        "/rapport.common.v1.FileService/DownloadFile" => Box::pin(jobs::download_file(scene)),
+        "/rapport.common.v1.FileService/DeleteFile" => Box::pin(jobs::delete_file(scene)),
         _ => return None,
     })
 }
