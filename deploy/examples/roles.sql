@@ -9,6 +9,7 @@ alter role :"app" set client_connection_check_interval = '200ms';
 alter role :"app" set statement_timeout = '5s';
 alter role :"app" set lock_timeout = '2s';
 alter role :"app" set idle_in_transaction_session_timeout = '10s';
+alter role :"app" set random_page_cost = '1.1';
 alter role :"system" set client_connection_check_interval = '200ms';
 alter role :"system" set idle_in_transaction_session_timeout = '30s';
 revoke connect on database :"service" from public;

@@ -16,6 +16,7 @@ mod process;
 mod reads;
 mod report;
 mod rows;
+mod search;
 mod signing;
 mod stage;
 mod world;
@@ -39,7 +40,7 @@ pub(crate) fn trouble(text: impl Into<String>) -> Trouble {
 }
 
 /// Every figure, in the order in which they are taken.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "cold_start",
     "idle_memory",
     "get_contact",
@@ -52,6 +53,7 @@ const NAMES: [&str; 12] = [
     "sign_in",
     "event_latency",
     "relay",
+    "search",
 ];
 
 /// How much is measured.
@@ -123,7 +125,17 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
     let plan = Plan::read(arguments)?;
     let mut stage = stage::Stage::set(plan).await?;
     let world = world::World::create(&stage).await?;
-    if stage.plan.wants(&["get_contact", "get_contact_cpu", "tail", "list_contacts", "list_flat", "create_contact", "event_latency", "relay"]) {
+    if stage.plan.wants(&[
+        "get_contact",
+        "get_contact_cpu",
+        "tail",
+        "list_contacts",
+        "list_flat",
+        "create_contact",
+        "event_latency",
+        "relay",
+        "search",
+    ]) {
         rows::fill(&stage, &world, &stage.contacts, stage.plan.contacts, stage.plan.accounts).await?;
     }
     let wanted: Vec<&str> = NAMES.into_iter().filter(|name| stage.plan.wants(&[*name])).collect();
@@ -143,7 +155,8 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
             "token_tax" => hello::token_tax(&stage, &world).await,
             "sign_in" => signing::sign_in(&stage, &world).await,
             "event_latency" => events::latency(&stage).await,
-            _ => events::relay(&stage).await,
+            "relay" => events::relay(&stage).await,
+            _ => search::search(&stage, &world).await,
         };
         if let Err(trouble) = taken {
             note(&format!("{name} could not be measured: {trouble}"));

@@ -6,6 +6,7 @@ mod dead_letters;
 mod doors;
 pub(crate) mod errors;
 mod identity;
+mod jobs;
 mod lists;
 mod repeats;
 mod scene;

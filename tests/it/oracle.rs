@@ -5,6 +5,7 @@ mod compare;
 mod identity;
 mod lists;
 mod model;
+mod views;
 mod world;
 
 use std::collections::BTreeSet;

@@ -6,6 +6,7 @@ mod identity;
 use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_contacts_api::v1::search_service_client::SearchServiceClient;
 use rapport_kit::db::Logins;
 use rapport_kit::testing::{self, Infra, Prefix, Subject, TestService, eventually};
 use rapport_proto::common::v1::{ExternalId, GrantLevel};
@@ -42,6 +43,7 @@ const ACCOUNT_FILTERS: [&str; 9] = [
     "external_ids.system = \"erp\"",
     "n77",
 ];
+const SEARCHES: [&str; 6] = ["ada example", "Adda Exampel", "ada@exam", "020 7183", "exam", "nobody"];
 const ACCOUNT_ORDERS: [&str; 4] = ["display_name", "number desc", "create_time", "update_time desc"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +56,12 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     let levels = [GrantLevel::Own, GrantLevel::Team, GrantLevel::BusinessUnitSubtree];
     let readers: Vec<Subject> = levels.iter().map(|level| service.identity.user(tenant, Some(top), reads, *level)).collect();
     let (account, contact) = create(&service, &administrator).await;
+    eventually("the search index has taken both in", || async {
+        let waiting: i64 =
+            sqlx::query_scalar("select count(*) from search_queue").fetch_one(&mut owner(&service.logins).await).await.expect("an answer");
+        (waiting == 0).then_some(())
+    })
+    .await;
     // A small table is rightly scanned, so what was asked so far must not count: counters of a connection are
     // certain once it has ended.
     service.stop().await;
@@ -64,10 +72,21 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
         let owner = format!("case when g % 100 = 0 then '{reader}'::uuid else gen_random_uuid() end");
         multiply(&mut connection, table, record, &format!("'{sort_key}', 'n' || g, 'owner_id', {owner}")).await;
     }
+    // Each copy has keys of its own, as other names would.
+    let (_, id) = rapport_kit::name::split(&contact).expect("a record has a name");
+    sqlx::query(
+        "insert into search_doc select d.tenant_id, gen_random_uuid(), d.kind, d.version, d.owner_id, d.updated_at, array(select 100 * g + n from generate_series(1, 60) n)
+         from search_doc d, generate_series(1, $2::bigint) g where d.record_id = $1",
+    )
+    .bind(id)
+    .bind(i64::from(ROWS))
+    .execute(&mut connection)
+    .await
+    .expect("copies of a row of the index");
     sqlx::query("analyze").execute(&mut connection).await.expect("statistics");
     connection.close().await.expect("the connection closes");
 
-    let tables = ["public.accounts", "public.contacts"];
+    let tables = ["public.accounts", "public.contacts", "public.search_doc"];
     let before = scans(&service.logins, &tables).await;
     let infra = Infra::from_environment();
     let names = Prefix::new(&infra, &["contacts"]);
@@ -136,6 +155,11 @@ async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
     let names = vec![contact.to_owned()];
     people.batch_get_contacts(who.request(contacts::BatchGetContactsRequest { names })).await.expect("a batch");
     let _ = people.lookup_contact(who.request(contacts::LookupContactRequest { system: "erp".to_owned(), id: "C1".to_owned() })).await;
+    let mut search = SearchServiceClient::new(channel.clone());
+    for query in SEARCHES {
+        let request = contacts::SearchRecordsRequest { query: query.to_owned(), ..contacts::SearchRecordsRequest::default() };
+        search.search_records(who.request(request)).await.unwrap_or_else(|status| panic!("{query}: {status:?}"));
+    }
     let mut companies = AccountServiceClient::new(channel.clone());
     for (filter, order) in ACCOUNT_FILTERS.iter().map(|filter| (*filter, "")).chain(ACCOUNT_ORDERS.iter().map(|order| ("", *order))) {
         let request = contacts::ListAccountsRequest { page_size: 20, filter: spelled(filter), order_by: order.to_owned(), ..Default::default() };

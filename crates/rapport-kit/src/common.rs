@@ -1,5 +1,5 @@
 //! The services that every process serves for its own: history and seal, shares and explanations of its records,
-//! and the dead letters of its consumers.
+//! its jobs and files, and the dead letters of its consumers.
 //!
 //! A service lists its record types once; visibility, field rules and names follow from that table.
 
@@ -7,6 +7,8 @@ mod access;
 mod audit;
 mod dead_letter;
 mod explain;
+mod file;
+mod job;
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +19,9 @@ use rapport_proto::common::v1::audit_service_server::AuditServiceServer;
 use rapport_proto::common::v1::dead_letter_service_server::DeadLetterServiceServer;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
+
+pub(crate) use file::FileDesk;
+pub(crate) use job::JobDesk;
 
 use crate::access::{Scope, Table};
 use crate::ctx::Ctx;

@@ -48,6 +48,10 @@ pub struct Config {
     pub drain_seconds: u64,
     /// Certificate for mutual TLS; without one services speak plain HTTP/2 to each other.
     pub tls: TlsFiles,
+    /// Jobs worked on at once; 0 for a process that leaves them to others.
+    pub jobs: usize,
+    /// How large files may be.
+    pub files: Files,
     /// How long is kept what nobody deletes.
     pub retention: Retention,
     /// What the service alone understands.
@@ -74,6 +78,22 @@ impl TlsFiles {
     }
 }
 
+/// How large files may be, in MiB.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// One file: 1 to 16,384.
+    pub largest_mib: u32,
+    /// All files of a tenant together: 1 to 16,777,216.
+    pub tenant_mib: u32,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { largest_mib: 1024, tenant_mib: 10_240 }
+    }
+}
+
 /// How long the kit's own rows are kept, in days. Idempotency keys are always kept for 24 hours, as the contract
 /// promises, and dead letters until somebody decides about them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,11 +110,15 @@ pub struct Retention {
     /// Events that nobody asked for, which a first consumer gets if they are younger: 1 to 7, no longer than any inbox
     /// remembers events, and never none, since those recorded while a consumer is found are among them.
     pub unclaimed_days: u16,
+    /// Jobs that have ended, and with them the time in which they can be undone: 7 to 3,650.
+    pub job_days: u16,
+    /// Complete files: 1 to 3,650.
+    pub file_days: u16,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { access_log_days: 365, inbox_days: 14, nobodys_dead_letter_days: 90, unclaimed_days: 7 }
+        Self { access_log_days: 365, inbox_days: 14, nobodys_dead_letter_days: 90, unclaimed_days: 7, job_days: 90, file_days: 30 }
     }
 }
 
@@ -116,6 +140,8 @@ impl Default for Config {
             leave_seconds: 5,
             drain_seconds: 18,
             tls: TlsFiles::default(),
+            jobs: 2,
+            files: Files::default(),
             retention: Retention::default(),
             service: serde_json::Value::Null,
         }
@@ -181,12 +207,22 @@ impl Config {
         if self.connections == 0 {
             errors.push("connections: must be at least 1".to_owned());
         }
+        if self.jobs > 64 {
+            errors.push("jobs: must be 0 to 64".to_owned());
+        }
+        for (key, mib, most) in [("largest_mib", self.files.largest_mib, 16_384), ("tenant_mib", self.files.tenant_mib, 16_777_216)] {
+            if !(1..=most).contains(&mib) {
+                errors.push(format!("files.{key}: must be 1 to {most}"));
+            }
+        }
         let retention = &self.retention;
         for (key, days, allowed) in [
             ("access_log_days", retention.access_log_days, 30..=3650),
             ("inbox_days", retention.inbox_days, 7..=365),
             ("nobodys_dead_letter_days", retention.nobodys_dead_letter_days, 30..=3650),
             ("unclaimed_days", retention.unclaimed_days, 1..=7),
+            ("job_days", retention.job_days, 7..=3650),
+            ("file_days", retention.file_days, 1..=3650),
         ] {
             if !allowed.contains(&days) {
                 errors.push(format!("retention.{key}: must be {} to {}", allowed.start(), allowed.end()));

@@ -1,7 +1,7 @@
 //! Who calls, for which tenant, until when: the first argument of everything that touches data.
 //!
-//! Guarantees: a `Ctx` exists only for a request that the auth layer has admitted, so holding one means that
-//! the method's permission was checked. What it carries never changes during the call.
+//! Guarantees: a `Ctx` exists only for a request that the auth layer has admitted, or for a step of a job that such a
+//! request asked for, so holding one means that the method's permission was checked. What it carries never changes during the call.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -76,6 +76,8 @@ pub struct Ctx {
     /// Permissions that the credential is limited to.
     limits: Option<Vec<String>>,
     key: Option<Key>,
+    /// The job whose step this is.
+    job: Option<Uuid>,
 }
 
 /// What the auth layer leaves for [`Ctx::of`].
@@ -108,6 +110,7 @@ impl Ctx {
             permission: admitted.permission,
             limits: admitted.limits.clone(),
             key,
+            job: None,
         })
     }
 
@@ -123,7 +126,14 @@ impl Ctx {
             permission: "",
             limits: None,
             key: None,
+            job: None,
         }
+    }
+
+    /// The context of a step of `job`, for whoever asked for it.
+    pub(crate) fn of_job(admitted: Admitted, job: Uuid) -> Self {
+        let Admitted { call, tenant, actor, subject, access, permission, limits, .. } = admitted;
+        Self { call, tenant, actor, subject, access, permission, limits, key: None, job: Some(job) }
     }
 
     /// A system context for the tenant that a public or operator's call creates or names, under that call's
@@ -172,6 +182,12 @@ impl Ctx {
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
+    }
+
+    /// The job that this is a step of, if it is one.
+    #[must_use]
+    pub fn job(&self) -> Option<Uuid> {
+        self.job
     }
 
     /// Permissions that the caller's credential is limited to; none if it is not limited.

@@ -205,6 +205,11 @@ impl Fault {
         &self.0.text
     }
 
+    /// What caused it, for the log and nobody else.
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.0.source.as_ref().map(ToString::to_string)
+    }
+
     /// Name of the unique or check constraint that the database refused, if that is what happened.
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {

@@ -14,7 +14,7 @@ use rapport_proto::Event;
 use uuid::Uuid;
 
 pub(crate) use history::snapshot_bytes;
-pub use history::{Change, as_of, at_version, before, changes, snapshots};
+pub use history::{Change, Written, as_of, at_version, before, changes, snapshots, written_by};
 pub use idempotency::{Earlier, purge as purge_idempotency};
 
 use crate::ctx::Ctx;
@@ -98,9 +98,9 @@ pub fn entry<E: Event>(ctx: &Ctx, record: Record, event: &E, subjects: Vec<Uuid>
         on_behalf_of: ctx.actor().on_behalf_of.clone(),
         request_id: ctx.call().request_id.clone(),
         trace_id: ctx.call().trace_id.clone(),
-        job_id: None,
+        job_id: ctx.job(),
         subjects,
-        bulk: false,
+        bulk: ctx.job().is_some(),
         key: key.map(|key| key.key.clone()),
         key_hash: key.map(|key| key.hash.clone()),
     })

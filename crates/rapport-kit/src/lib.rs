@@ -1,6 +1,6 @@
 //! What every service of Rapport stands on: a library, not a framework.
 //!
-//! Service code calls the kit; the kit calls service code only when it serves and when it consumes. lapin and
+//! Service code calls the kit; the kit calls service code only when it serves, when it consumes and in steps of jobs. lapin and
 //! tonic's server are touched here alone. What writes takes its [`db::Db`] or [`db::Tx`] visibly.
 
 pub mod access;
@@ -14,8 +14,10 @@ pub mod config;
 pub mod ctx;
 pub mod db;
 pub mod fault;
+pub mod files;
 pub mod filter;
 pub mod inbox;
+pub mod jobs;
 pub mod journal;
 pub mod lease;
 pub mod mask;

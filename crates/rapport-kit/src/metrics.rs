@@ -105,6 +105,7 @@ counters! {
     denied_calls: "rapport_access_denied_total", "Calls refused at the door.";
     unlogged_accesses: "rapport_access_log_dropped_total", "Rows of the access log that found no room.";
     password_hashes: "rapport_password_hashes_total", "Password hashes computed, for addresses that nobody has too.";
+    failed_jobs: "rapport_jobs_failed_total", "Jobs that gave up.";
     panics: "rapport_panics_total", "Handlers and reactions that panicked.";
 }
 

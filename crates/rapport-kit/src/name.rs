@@ -1,4 +1,5 @@
-//! Resource names: `contacts/{uuid}` and nothing else, parsed at the edge.
+//! Resource names, parsed at the edge: `contacts/{uuid}`, and `services/{service}/jobs/{uuid}` for what every service
+//! has of its own.
 
 use std::collections::HashSet;
 
@@ -61,4 +62,32 @@ pub fn parse_all(collection: &str, names: &[String], max: usize) -> Result<Vec<U
         }
     }
     Ok(ids)
+}
+
+/// The name of something that every service has of its own.
+#[must_use]
+pub(crate) fn format_own(service: &str, collection: &str, id: Uuid) -> String {
+    format!("services/{service}/{collection}/{id}")
+}
+
+/// The id in `services/{service}/{collection}/{uuid}`; what another service has is absent here.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID) naming `field`; NOT_FOUND (RECORD_NOT_FOUND).
+pub(crate) fn parse_own(service: &str, collection: &str, name: &str, field: &str) -> Result<Uuid, Fault> {
+    let parts = name.strip_prefix("services/").and_then(|rest| rest.split_once('/'));
+    let own = parts.and_then(|(of, rest)| Some((of, split(rest).filter(|(found, _)| *found == collection)?.1)));
+    let (of, id) = own.ok_or_else(|| Fault::invalid(field, format!("must look like services/{service}/{collection}/{{uuid}}")))?;
+    if of == service { Ok(id) } else { Err(Fault::not_found(name)) }
+}
+
+/// Refuses a `parent` that is not `services/{service}`.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID) if there is none; NOT_FOUND (RECORD_NOT_FOUND) for another service.
+pub(crate) fn require_parent(service: &str, parent: &str) -> Result<(), Fault> {
+    if parent.is_empty() {
+        return Err(Fault::invalid("parent", "is required"));
+    }
+    if parent == format!("services/{service}") { Ok(()) } else { Err(Fault::not_found(parent)) }
 }

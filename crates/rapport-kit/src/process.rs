@@ -35,6 +35,7 @@ use crate::config::{Config, Secrets};
 use crate::db::{self, Db, Migrations, PoolConfig, SystemDb};
 use crate::fault::Fault;
 use crate::inbox::Consumers;
+use crate::jobs::Jobs;
 use crate::page::Sealer;
 use crate::policy::{Feed, Policy};
 use crate::relay::Relay;
@@ -85,6 +86,7 @@ pub struct App {
     health: tonic_health::server::HealthReporter,
     served: Vec<&'static str>,
     consumers: Vec<Consumers>,
+    pub(crate) jobs: Vec<Jobs>,
     credentials: Vec<SecretString>,
     identity: rpc::Client,
     tokens: Arc<Tokens>,
@@ -231,6 +233,7 @@ async fn wire(
         health,
         served: Vec::new(),
         consumers: Vec::new(),
+        jobs: Vec::new(),
         credentials: Vec::new(),
         identity,
         tokens: Arc::new(tokens),
@@ -241,7 +244,7 @@ async fn wire(
     Ok(app)
 }
 
-/// Starts the background work of every service: policy feed, relay, consumers, upkeep, access log, renewal.
+/// Starts the background work of every service: policy feed, relay, consumers, jobs, upkeep, access log, renewal.
 fn work(app: &mut App, service: &Service, keys: &Arc<Keys>, log: &AccessLog) {
     let holder = format!("{}-{}", service.name, clock::new_id().simple());
     let broker = app.secrets.broker.clone().map(|url| Broker::new(url, app.config.broker_prefix.clone()));
@@ -253,6 +256,9 @@ fn work(app: &mut App, service: &Service, keys: &Arc<Keys>, log: &AccessLog) {
         for consumers in std::mem::take(&mut app.consumers) {
             consumers.run(&app.db, &app.system, broker, &app.tasks);
         }
+    }
+    for jobs in std::mem::take(&mut app.jobs) {
+        jobs.run(&app.system, &app.sealer, log, app.config.jobs, &app.tasks);
     }
     crate::upkeep::run(&app.db, &app.system, &app.sealer, &app.config.retention, &app.tasks);
     log.run(&app.system, &app.tasks);

@@ -20,7 +20,8 @@ pub struct Tasks {
     death: crate::testing::Death,
 }
 
-/// Moments on an event's way at which a process can die; what is not done at one of them is done again.
+/// Moments on an event's way, and in a job's step, at which a process can die; what is not done at one of them is done
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Window {
     /// Read from the outbox, not sent.
@@ -37,6 +38,12 @@ pub enum Window {
     BeforeAck,
     /// Acknowledged.
     AfterAck,
+    /// A job was taken, nothing is done yet.
+    JobTaken,
+    /// A step and its checkpoint are written, not committed.
+    BeforeStepCommit,
+    /// Committed, the next step not begun.
+    AfterStepCommit,
 }
 
 impl Tasks {

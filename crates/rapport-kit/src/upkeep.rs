@@ -1,5 +1,5 @@
 //! What every service does on the side: partitions ahead of time, rows away that have been kept long enough
-//! (access log, inbox, idempotency keys, ended sessions, dead letters of no tenant), the seal and its verification,
+//! (access log, inbox, idempotency keys, ended sessions, dead letters of no tenant, jobs, files), the seal and its verification,
 //! and the figures of the database, the outbox and the dead letters.
 //!
 //! Guarantees: each statement takes at most 10,000 rows and each round a bounded number of statements, so that
@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Retention;
 use crate::db::{Db, SystemDb};
 use crate::fault::Fault;
+use crate::files;
 use crate::journal;
 use crate::metrics;
 use crate::page::Sealer;
@@ -51,7 +52,7 @@ pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retentio
                 }
             }
             if round.is_multiple_of(SEAL_EVERY) {
-                match all(|| seal(&db, &sealer)).await {
+                match all(PIECE, || seal(&db, &sealer)).await {
                     Ok(false) => {} // More is left than one round takes: the figure tells when all was sealed.
                     Ok(true) => metrics::sealed().set(clock::now().timestamp()),
                     Err(error) => tracing::warn!(%error, "the journal could not be sealed; it is tried again"),
@@ -71,12 +72,14 @@ pub(crate) fn run(app: &Db, db: &SystemDb, sealer: &Sealer, retention: &Retentio
 }
 
 async fn clean(db: &SystemDb, retention: &Retention) -> Result<(), Fault> {
-    all(|| delete(db, INBOX, retention.inbox_days)).await?;
-    all(|| delete(db, ACCESS_LOG, retention.access_log_days)).await?;
-    all(|| delete(db, NOBODYS_DEAD_LETTERS, retention.nobodys_dead_letter_days)).await?;
+    all(PIECE, || delete(db, INBOX, retention.inbox_days)).await?;
+    all(PIECE, || delete(db, ACCESS_LOG, retention.access_log_days)).await?;
+    all(PIECE, || delete(db, NOBODYS_DEAD_LETTERS, retention.nobodys_dead_letter_days)).await?;
+    all(PIECE, || delete(db, JOBS, retention.job_days)).await?;
+    all(files::PIECE, || files::purge(db)).await?;
     // Only the last hour is ever read.
-    all(|| delete(db, ENDED_SESSIONS, 1)).await?;
-    all(|| journal::purge_idempotency(db)).await?;
+    all(PIECE, || delete(db, ENDED_SESSIONS, 1)).await?;
+    all(PIECE, || journal::purge_idempotency(db)).await?;
     Ok(())
 }
 
@@ -87,10 +90,11 @@ pub(crate) async fn partitions(db: &SystemDb) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Repeats a bounded piece of work until a piece was not full, at most a hundred times; answers whether all was done.
-async fn all<F: Future<Output = Result<u64, Fault>>>(piece: impl Fn() -> F) -> Result<bool, Fault> {
+/// Repeats a piece of work of at most `full` rows until one was not full, at most a hundred times; answers whether all
+/// was done.
+async fn all<F: Future<Output = Result<u64, Fault>>>(full: u64, piece: impl Fn() -> F) -> Result<bool, Fault> {
     for _ in 0..100 {
-        if piece().await? < PIECE {
+        if piece().await? < full {
             return Ok(true);
         }
     }
@@ -103,6 +107,8 @@ const ACCESS_LOG: &str = "delete from kit.access_log where ctid = any(array(
     select ctid from kit.access_log where logged_at < now() - make_interval(days => $1) limit $2))";
 const NOBODYS_DEAD_LETTERS: &str = "delete from kit.dead_letter where ctid = any(array(
     select ctid from kit.dead_letter where tenant_id = '00000000-0000-0000-0000-000000000000' and last_failed_at < now() - make_interval(days => $1) limit $2))";
+const JOBS: &str = "delete from kit.job where ctid = any(array(
+    select ctid from kit.job where ended_at < now() - make_interval(days => $1) limit $2))";
 const ENDED_SESSIONS: &str = "delete from kit.policy_revoked_session where ctid = any(array(
     select ctid from kit.policy_revoked_session where revoked_at < now() - make_interval(days => $1) limit $2))";
 

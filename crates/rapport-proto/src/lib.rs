@@ -21,7 +21,7 @@ pub enum Door {
 /// What repeating a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// Reads only.
+    /// Reads only, or does nothing more when it is sent again.
     Safe,
     /// Changes something; repeated safely under one idempotency key.
     Keyed,

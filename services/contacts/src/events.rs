@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
+use crate::view::{self, View};
 
 /// The journal entry of what happened to a contact.
 ///
@@ -45,6 +46,20 @@ pub fn account(ctx: &Ctx, account: &Account, fact: account::Fact) -> Result<Entr
             journal::entry(ctx, record, &pb::AccountDeleted { name: account.name(), delete_time: state.and_then(|state| state.delete_time) }, people)
         }
         account::Fact::Undeleted => journal::entry(ctx, record, &pb::AccountUndeleted { account: state }, people),
+    }
+}
+
+/// The journal entry of what happened to a view.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn view(ctx: &Ctx, view: &View, fact: view::Fact) -> Result<Entry, Fault> {
+    let record = Record { collection: view::COLLECTION, id: view.id(), version: view.version() };
+    let state = Some(view::convert::to_proto(view));
+    match fact {
+        view::Fact::Created => journal::entry(ctx, record, &pb::ViewCreated { view: state }, Vec::new()),
+        view::Fact::Updated => journal::entry(ctx, record, &pb::ViewUpdated { view: state }, Vec::new()),
+        view::Fact::Deleted => journal::entry(ctx, record, &pb::ViewDeleted { name: view.name() }, Vec::new()),
     }
 }
 

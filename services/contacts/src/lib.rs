@@ -17,21 +17,28 @@ pub mod number;
 pub mod on;
 pub mod owner;
 pub mod region;
+pub mod search;
 pub mod tag;
 pub mod update;
+pub mod view;
 pub mod violations;
 
 use futures_util::future::BoxFuture;
 use rapport_contacts_api as api;
 use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
+use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
+use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
 use rapport_kit::common::{self, RecordType};
 use rapport_kit::inbox::Consumers;
-use rapport_kit::{App, Fault, Service};
+use rapport_kit::jobs::{self, Kind};
+use rapport_kit::{App, Fault, Service, files};
 
 use crate::account::Accounts;
 use crate::contact::Contacts;
+use crate::search::Search;
+use crate::view::Views;
 
 /// The contacts service.
 pub static SERVICE: Service = Service {
@@ -60,13 +67,21 @@ static RECORD_TYPES: [RecordType; 2] = [
     },
 ];
 
+/// Kinds of long work.
+static JOBS: [Kind; 0] = [];
+
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
 fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     Box::pin(async move {
         app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone())));
         app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone())));
+        app.serve(SearchServiceServer::new(Search::new(app.db.clone())));
+        app.serve(ViewServiceServer::new(Views::new(app.db.clone())));
+        search::index::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
+        let files = files::serve(app, "contacts");
+        jobs::serve(app, "contacts", &JOBS, files);
         app.consume(
             Consumers::new("contacts")
                 .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))

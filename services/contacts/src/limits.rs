@@ -40,6 +40,8 @@ pub const DISPLAY_NAME: usize = 255;
 pub const WEBSITE: usize = 512;
 /// Levels of accounts, from the uppermost to the lowest.
 pub const LEVELS: i32 = 32;
+/// Columns of a view.
+pub const COLUMNS: usize = 50;
 /// Names of one batch read.
 pub const BATCH_GET: usize = 1000;
 /// Entries of one batch write.

@@ -58,6 +58,7 @@ fn is_always_shown(message: &str, field: &str) -> bool {
     match message {
         "Account" | "Contact" => matches!(field, "name" | "etag" | "create_time" | "update_time" | "delete_time"),
         "ContactPoint" => matches!(field, "kind" | "primary" | "status" | "region"),
+        "View" => true,
         _ => false,
     }
 }
@@ -107,6 +108,7 @@ mod tests {
             ("identity.user", "email"),
             ("contacts", "name"),
             ("contacts.contact_point", "value"),
+            ("contacts.view", "filter"),
         ] {
             assert!(!has_field(resource, path), "{resource} {path}");
         }

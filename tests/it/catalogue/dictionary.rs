@@ -44,8 +44,8 @@ How to read the pages: one part for each proto file, in it first the methods, th
 
 - **who may call**: a permission that one of the caller's roles must hold; *any user* (with a valid token); *operator* (the
   installation's credential, or a service's own); *anybody*.
-- **repeating**: *at will* for calls that only read; *under one key* for calls that, sent again with the same `idempotency-key`,
-  change nothing and answer the same; *never* for calls whose answer holds a secret.
+- **repeating**: *at will* for calls that only read, or do nothing more when sent again; *under one key* for calls that, sent
+  again with the same `idempotency-key`, change nothing and answer the same; *never* for calls whose answer holds a secret.
 - **recorded**: *journal*, where what the call changes stands with who, when, before and after (*as to records*: what it does to
   tokens and signing keys does not stand there); *access log*, where a read of sensitive things leaves a line. Refused calls of
   known callers stand in the access log, whichever method it was.

@@ -4,11 +4,15 @@ use futures_util::future::BoxFuture;
 use prost::Message;
 use prost_types::FieldMask;
 use rapport_contacts_api::v1 as contacts;
+use rapport_kit::clock;
+use rapport_kit::testing::eventually;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::google_type::{Date, PostalAddress};
 
-use super::dead_letters;
 use super::scene::{Scene, Valid};
+use super::{dead_letters, jobs};
+
+const SEARCH: &str = "/rapport.contacts.v1.SearchService/SearchRecords";
 
 /// A record that was made for a request.
 #[derive(Clone, PartialEq, Message)]
@@ -47,6 +51,12 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.AccountService/BatchUpsertAccounts" => Box::pin(upsert_accounts(scene)),
         "/rapport.contacts.v1.AccountService/DeleteAccount" => Box::pin(delete(scene, Noun::Account)),
         "/rapport.contacts.v1.AccountService/UndeleteAccount" => Box::pin(undelete(scene, Noun::Account)),
+        SEARCH => Box::pin(search(scene)),
+        "/rapport.contacts.v1.ViewService/GetView" => Box::pin(get_view(scene)),
+        "/rapport.contacts.v1.ViewService/ListViews" => Box::pin(list_views(scene)),
+        "/rapport.contacts.v1.ViewService/CreateView" => Box::pin(create_view(scene)),
+        "/rapport.contacts.v1.ViewService/UpdateView" => Box::pin(update_view(scene)),
+        "/rapport.contacts.v1.ViewService/DeleteView" => Box::pin(delete_view(scene)),
         "/rapport.common.v1.AccessService/ShareRecord" => Box::pin(share(scene)),
         "/rapport.common.v1.AccessService/UnshareRecord" => Box::pin(unshare(scene)),
         "/rapport.common.v1.AccessService/ListShares" => Box::pin(list_shares(scene)),
@@ -56,6 +66,16 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.common.v1.DeadLetterService/ListDeadLetters" => Box::pin(dead_letters::list(scene)),
         "/rapport.common.v1.DeadLetterService/ReplayDeadLetters" => Box::pin(dead_letters::replay(scene)),
         "/rapport.common.v1.DeadLetterService/DiscardDeadLetters" => Box::pin(dead_letters::discard(scene)),
+        "/rapport.common.v1.JobService/GetJob" => Box::pin(jobs::get_job(scene)),
+        "/rapport.common.v1.JobService/ListJobs" => Box::pin(jobs::list_jobs(scene)),
+        "/rapport.common.v1.JobService/CancelJob" => Box::pin(jobs::cancel_job(scene)),
+        "/rapport.common.v1.JobService/UndoJob" => Box::pin(jobs::undo_job(scene)),
+        "/rapport.common.v1.FileService/CreateFile" => Box::pin(jobs::create_file(scene)),
+        "/rapport.common.v1.FileService/UploadChunk" => Box::pin(jobs::upload_chunk(scene)),
+        "/rapport.common.v1.FileService/CompleteUpload" => Box::pin(jobs::complete_upload(scene)),
+        "/rapport.common.v1.FileService/GetFile" => Box::pin(jobs::get_file(scene)),
+        "/rapport.common.v1.FileService/DownloadFile" => Box::pin(jobs::download_file(scene)),
+        "/rapport.common.v1.FileService/DeleteFile" => Box::pin(jobs::delete_file(scene)),
         _ => return None,
     })
 }
@@ -130,6 +150,69 @@ async fn undelete(scene: &Scene, noun: Noun) -> Valid {
     let answer = scene.send(method(noun, "Delete"), request).await.expect("an administrator deletes a record");
     let Stored { name, etag } = Stored::decode(answer.as_slice()).expect("a record");
     Valid::change(&contacts::UndeleteContactRequest { name, etag }, 1).about_a_record()
+}
+
+/// For a word that three contacts have and no other one, and that is in the index.
+async fn search(scene: &Scene) -> Valid {
+    let word = clock::new_id().simple().to_string();
+    for _ in 0..3 {
+        let person = contacts::Person { family_name: word.clone(), ..contacts::Person::default() };
+        let request = contacts::CreateContactRequest { contact: Some(contacts::Contact { person: Some(person), ..contacts::Contact::default() }) };
+        scene.send(method(Noun::Contact, "Create"), request.encode_to_vec()).await.expect("an administrator creates a contact");
+    }
+    let request = contacts::SearchRecordsRequest { query: word, ..contacts::SearchRecordsRequest::default() };
+    eventually("three contacts are in the index", async || {
+        let answer = scene.send(SEARCH, request.encode_to_vec()).await.expect("an administrator searches");
+        let answer = contacts::SearchRecordsResponse::decode(answer.as_slice()).expect("the answer of a search");
+        (answer.results.len() == 3).then_some(())
+    })
+    .await;
+    Valid::read(&request)
+}
+
+/// A view of contacts that everybody of the tenant sees.
+fn view(scene: &Scene) -> contacts::View {
+    contacts::View {
+        display_name: fresh(scene),
+        collection: "contacts".to_owned(),
+        filter: "tags:vip".to_owned(),
+        order_by: "update_time desc".to_owned(),
+        columns: vec!["person.family_name".to_owned(), "owner".to_owned()],
+        visibility: contacts::view::Visibility::All.into(),
+        ..contacts::View::default()
+    }
+}
+
+async fn make_view(scene: &Scene) -> Stored {
+    let request = contacts::CreateViewRequest { view: Some(view(scene)) }.encode_to_vec();
+    let answer = scene.send("/rapport.contacts.v1.ViewService/CreateView", request).await.expect("an administrator creates a view");
+    Stored::decode(answer.as_slice()).expect("a view")
+}
+
+async fn get_view(scene: &Scene) -> Valid {
+    Valid::read(&contacts::GetViewRequest { name: make_view(scene).await.name }).about_a_record()
+}
+
+async fn list_views(scene: &Scene) -> Valid {
+    for _ in 0..3 {
+        make_view(scene).await;
+    }
+    Valid::read(&contacts::ListViewsRequest::default())
+}
+
+async fn create_view(scene: &Scene) -> Valid {
+    Valid::change(&contacts::CreateViewRequest { view: Some(view(scene)) }, 1)
+}
+
+async fn update_view(scene: &Scene) -> Valid {
+    let Stored { name, etag } = make_view(scene).await;
+    let view = contacts::View { name, etag, filter: "tags:new".to_owned(), ..contacts::View::default() };
+    Valid::change(&contacts::UpdateViewRequest { view: Some(view), update_mask: None }, 1).about_a_record()
+}
+
+async fn delete_view(scene: &Scene) -> Valid {
+    let Stored { name, etag } = make_view(scene).await;
+    Valid { removes: true, ..Valid::change(&contacts::DeleteViewRequest { name, etag }, 1).about_a_record() }
 }
 
 async fn share(scene: &Scene) -> Valid {

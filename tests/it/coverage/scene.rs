@@ -18,7 +18,13 @@ use super::{contacts, identity};
 use crate::bureau::{Bureau, policy};
 
 /// Services of the shared contract that a service with records of its own serves for them.
-const OF_RECORDS: &[&str] = &["/rapport.common.v1.AccessService/", "/rapport.common.v1.AuditService/", "/rapport.common.v1.DeadLetterService/"];
+const OF_RECORDS: &[&str] = &[
+    "/rapport.common.v1.AccessService/",
+    "/rapport.common.v1.AuditService/",
+    "/rapport.common.v1.DeadLetterService/",
+    "/rapport.common.v1.FileService/",
+    "/rapport.common.v1.JobService/",
+];
 /// Those that identity serves.
 const OF_IDENTITY: &[&str] = &["/rapport.common.v1.PolicyService/", "/rapport.common.v1.DeadLetterService/"];
 

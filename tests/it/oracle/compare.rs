@@ -57,6 +57,7 @@ impl Comparison<'_> {
                 self.expect(&eye, &method(resource, verb, ""), name, delete.encode_to_vec(), Verdict::Allowed).await;
             }
         }
+        self.views(&eye, Verdict::Allowed).await;
     }
 
     /// Compares for every user of `tenant`, with its own records and those of `other`.
@@ -71,6 +72,8 @@ impl Comparison<'_> {
             for resource in [CONTACT, ACCOUNT] {
                 self.many(eye, other, resource).await;
             }
+            self.search(eye).await;
+            self.views(eye, Verdict::Denied).await;
             self.hidden_fields(eye).await;
             for resource in [CONTACT, ACCOUNT] {
                 let some = |tenant: &Tenant, most| -> Vec<String> {

@@ -5,10 +5,14 @@ use std::collections::BTreeSet;
 use prost::Message;
 use prost_types::FieldMask;
 use rapport_contacts_api::v1 as contacts;
+use rapport_contacts_api::v1::search_result;
+use rapport_kit::testing::eventually;
 
 use super::compare::{Comparison, Eye, method};
 use super::model::{Action, Verdict};
-use super::world::{CONTACT, FIELDS, Tenant};
+use super::world::{ACCOUNT, CONTACT, FIELDS, Tenant};
+
+const SEARCH: &str = "/rapport.contacts.v1.SearchService/SearchRecords";
 
 /// Any record, as far as its name.
 #[derive(Clone, PartialEq, Message)]
@@ -54,6 +58,47 @@ impl Comparison<'_> {
             self.same(eye, "BatchGet", resource, &visible, &found);
             let missing: BTreeSet<String> = names.into_iter().filter(|name| !visible.contains(name)).collect();
             self.same(eye, "BatchGet missing_names", resource, &missing, &batch.missing_names);
+        }
+    }
+
+    /// Everything that a search finds by words that all contacts have, and all accounts.
+    pub(super) async fn search(&self, eye: &Eye<'_>) {
+        let model = &eye.tenant.model;
+        let permitted = model.verdict(eye.subject.id, Action::Read, CONTACT, "") != Verdict::Denied;
+        let expected = if permitted { Verdict::Allowed } else { Verdict::Denied };
+        let sought = [(CONTACT, "person.given_name", "qzname"), (CONTACT, "person.contact_points", "qzmail"), (ACCOUNT, "", "account")];
+        for (resource, field, query) in sought {
+            let Some(found) = self.find(eye, query, expected).await else { continue };
+            let hidden = resource == CONTACT && model.hides(eye.subject.id, field);
+            let may_find = if hidden { BTreeSet::new() } else { model.visible(eye.subject.id, resource) };
+            let extra: Vec<String> = found.into_iter().filter(|name| !may_find.contains(name)).collect();
+            self.same(eye, &format!("Search for {query}"), resource, &BTreeSet::new(), &extra);
+            // What was written a moment ago may be on its way into the index.
+            eventually(&format!("{} finds all that it may by {query}", eye.subject.name()), async || {
+                let found = self.find(eye, query, expected).await?;
+                may_find.iter().all(|name| found.contains(name)).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// The names on all pages of a search; none if it was refused.
+    async fn find(&self, eye: &Eye<'_>, query: &str, expected: Verdict) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request =
+                contacts::SearchRecordsRequest { query: query.to_owned(), page_size: 7, page_token, ..contacts::SearchRecordsRequest::default() };
+            let answer = self.expect(eye, SEARCH, query, request.encode_to_vec(), expected).await?;
+            let page = contacts::SearchRecordsResponse::decode(answer.as_slice()).expect("the answer of a search");
+            names.extend(page.results.into_iter().filter_map(|result| match result.record? {
+                search_result::Record::Account(account) => Some(account.name),
+                search_result::Record::Contact(contact) => Some(contact.name),
+            }));
+            if page.next_page_token.is_empty() {
+                return Some(names);
+            }
+            page_token = page.next_page_token;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
+use rapport_contacts::search::keys;
 use rapport_contacts_api::v1 as pb;
 use rapport_identity_api::v1::{LegalEntity, NumberSeries};
 use rapport_kit::filter::fold;
@@ -39,6 +40,12 @@ pub(super) fn rows(records: &[Record], of_identity: &[Record]) -> Rows {
             .or_default()
             .extend(tags.iter().map(|tag| json!({"tenant_id": record.tenant, "record_id": record.id, "tag": tag})));
     }
+    let index = accounts.iter().map(|(record, state)| indexed(record, 1, &account(record, state), keys::of_account(record.tenant, state)));
+    let index = index
+        .chain(contacts.iter().map(|(record, state)| indexed(record, 2, &contact(record, state, &private), keys::of_contact(record.tenant, state))));
+    rows.insert("public.search_doc", index.collect());
+    let views = of::<pb::View>(records, "contactsViews").filter(|(record, _)| !record.deleted);
+    rows.insert("public.views", views.map(|(record, state)| view(record, &state)).collect());
     rows.insert("kit.share", records.iter().flat_map(shares).collect());
     let entities: Vec<(&Record, LegalEntity)> = of(of_identity, "legalEntities").collect();
     rows.insert("public.legal_entities", entities.iter().map(|(record, state)| legal_entity(record, state)).collect());
@@ -134,6 +141,40 @@ fn contact_accounts(record: &Record, state: &pb::Contact, private: &BTreeSet<Uui
         json!({"tenant_id": record.tenant, "contact_id": record.id, "account_id": account, "sole": sole})
     };
     accounts.into_iter().map(row).collect()
+}
+
+fn view(record: &Record, state: &pb::View) -> Value {
+    let (owner_kind, owner) = owner(&state.owner);
+    json!({
+        "tenant_id": record.tenant,
+        "id": record.id,
+        "version": record.version,
+        "owner_kind": owner_kind,
+        "owner_id": owner,
+        "display_name": state.display_name,
+        "name_folded": fold(&state.display_name),
+        "collection": state.collection,
+        "filter": state.filter,
+        "order_by": state.order_by,
+        "columns": state.columns,
+        "visibility": state.visibility,
+        "team_id": id(&state.team),
+        "created_at": time(state.create_time),
+        "updated_at": time(state.update_time),
+    })
+}
+
+/// The row of the search index of a record with this row.
+fn indexed(record: &Record, kind: i16, row: &Value, keys: Vec<i64>) -> Value {
+    json!({
+        "tenant_id": record.tenant,
+        "record_id": record.id,
+        "kind": kind,
+        "version": record.version,
+        "owner_id": row["owner_id"],
+        "updated_at": row["updated_at"],
+        "keys": if record.deleted { Vec::new() } else { keys },
+    })
 }
 
 fn contact_point(point: &pb::ContactPoint) -> Value {

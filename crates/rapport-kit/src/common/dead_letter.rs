@@ -20,7 +20,7 @@ use crate::filter::{self, Column, Field, Kind};
 use crate::inbox;
 use crate::journal::{self, Earlier, Entry, Record};
 use crate::page::{self, Query};
-use crate::{clock, command};
+use crate::{clock, command, name};
 
 /// Names in one request at most.
 const BATCH: usize = 1000;
@@ -105,7 +105,7 @@ impl DeadLetterService for DeadLetters {
 
 impl DeadLetters {
     async fn list(&self, ctx: &Ctx, request: &pb::ListDeadLettersRequest) -> Result<pb::ListDeadLettersResponse, Fault> {
-        self.require_own(&request.parent)?;
+        name::require_parent(self.service, &request.parent)?;
         let rules = ctx.fields(RESOURCE);
         let size = page::size(request.page_size)?;
         let order = filter::parse_order(FIELDS, "", "first_failure_time", rules)?;
@@ -169,19 +169,9 @@ impl DeadLetters {
         }
     }
 
-    fn require_own(&self, parent: &str) -> Result<(), Fault> {
-        if parent.is_empty() {
-            return Err(Fault::invalid("parent", "is required"));
-        }
-        if parent != format!("services/{}", self.service) {
-            return Err(Fault::not_found(parent));
-        }
-        Ok(())
-    }
-
     /// The ids in `names`, each once, in the order of the request.
     fn ids(&self, parent: &str, names: &[String]) -> Result<Vec<Uuid>, Fault> {
-        self.require_own(parent)?;
+        name::require_parent(self.service, parent)?;
         if names.is_empty() {
             return Err(Fault::invalid("names", "is required"));
         }
@@ -191,7 +181,7 @@ impl DeadLetters {
         for (index, name) in names.iter().enumerate() {
             let own = name.strip_prefix(parent).and_then(|rest| rest.strip_prefix('/'));
             let looks = || Fault::invalid(format!("names[{index}]"), format!("must look like {parent}/{COLLECTION}/{{uuid}}"));
-            let id = own.and_then(crate::name::split).filter(|(collection, _)| *collection == COLLECTION).ok_or_else(looks)?.1;
+            let id = own.and_then(name::split).filter(|(collection, _)| *collection == COLLECTION).ok_or_else(looks)?.1;
             if seen.insert(id) {
                 ids.push(id);
             }
@@ -200,7 +190,7 @@ impl DeadLetters {
     }
 
     fn name(&self, id: Uuid) -> String {
-        format!("services/{}/{COLLECTION}/{id}", self.service)
+        name::format_own(self.service, COLLECTION, id)
     }
 
     fn told(&self, row: &Row) -> pb::DeadLetter {

@@ -36,6 +36,23 @@ pub struct Change {
     pub recorded_at: DateTime<Utc>,
 }
 
+/// A fact that a job wrote.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Written {
+    /// Place in the journal; later facts of a job have greater ones.
+    pub id: i64,
+    /// Collection of the record.
+    pub record_type: String,
+    /// The record.
+    pub record_id: Uuid,
+    /// Version after it.
+    pub version: i64,
+    /// Event key.
+    pub fact: String,
+    /// The event; none if it was erased.
+    pub message: Option<Vec<u8>>,
+}
+
 /// Field 1 of every event that carries state: the record's snapshot, whatever its type.
 #[derive(Clone, PartialEq, Eq, Message)]
 struct Stated {
@@ -81,6 +98,27 @@ pub async fn before(db: &Db, ctx: &Ctx, record: Uuid, version: i64) -> Result<Op
     .fetch_optional(&mut conn)
     .await?;
     Ok(row)
+}
+
+/// What a job wrote about records of `collection`, the last first, before the place `before`; at most `limit`. One
+/// process at a time commits steps of a job, so that their order is that of the places.
+///
+/// # Errors
+/// What the database answers.
+pub async fn written_by(db: &Db, ctx: &Ctx, job: Uuid, collection: &str, before: Option<i64>, limit: i64) -> Result<Vec<Written>, Fault> {
+    let mut conn = db.for_tenant(ctx).await?;
+    let rows = sqlx::query_as(
+        "select id, record_type, record_id, version, fact, message from kit.journal
+         where tenant_id = $1 and job_id = $2 and record_type = $3 and id < $4 order by id desc limit $5",
+    )
+    .bind(ctx.tenant())
+    .bind(job)
+    .bind(collection)
+    .bind(before.unwrap_or(i64::MAX))
+    .bind(limit)
+    .fetch_all(&mut conn)
+    .await?;
+    Ok(rows)
 }
 
 /// The record's version and snapshot as recorded at `time`; none if it did not exist then or was deleted.

@@ -1,4 +1,4 @@
-//! The body of a stream that tells about the process: health watches and reflection.
+//! The body of a stream: health watches, reflection, downloads.
 //!
 //! Guarantees: it holds its permit as long as the stream lasts, and ends with UNAVAILABLE when the process
 //! leaves, so that no watch holds the drain up and whoever watches turns to another process.

@@ -31,7 +31,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const QUEUE: Duration = Duration::from_millis(50);
 /// Looks at health that are answered at once, apart from all other calls.
 const LOOKS: usize = 64;
-/// Watches of health and conversations with reflection that may be open.
+/// Watches of health, conversations with reflection and downloads that may be open.
 const STREAMS: usize = 256;
 const REQUEST_ID: &str = "x-request-id";
 const KEY: &str = "idempotency-key";
@@ -62,6 +62,17 @@ enum Kind {
     Stream,
     /// Anything else; never let in, whatever is registered.
     Unknown,
+}
+
+impl Kind {
+    /// Whether the answer lasts longer than the handler.
+    fn streams(self) -> bool {
+        match self {
+            Self::Ruled(rule) => rule.streaming,
+            Self::Stream => true,
+            Self::Look | Self::Unknown => false,
+        }
+    }
 }
 
 /// Whether methods of this service go without a rule: they tell about the process, nothing about anybody's records.
@@ -142,14 +153,14 @@ impl Front {
     async fn admitted(&self, routes: Routes, request: Request<Incoming>, kind: Kind, call: Arc<Call>) -> Result<Response<Body>, Fault> {
         // Health and reflection have slots of their own: they answer when all else is full.
         let slot = match kind {
-            Kind::Ruled(_) => slot(&self.slots.calls).await?,
+            Kind::Ruled(rule) if !rule.streaming => slot(&self.slots.calls).await?,
             Kind::Look => slot(&self.slots.looks).await?,
-            Kind::Stream => slot(&self.slots.streams).await?,
+            Kind::Ruled(_) | Kind::Stream => slot(&self.slots.streams).await?,
             Kind::Unknown => return Err(Fault::of_transport(&Status::unimplemented(""))),
         };
         // Panic: INTERNAL for this call, nothing for the others.
         match AssertUnwindSafe(self.entered(routes, request, kind, call)).catch_unwind().await {
-            Ok(Ok(response)) if matches!(kind, Kind::Stream) => Ok(response.map(|body| Body::new(Attached::new(body, self.leaving.clone(), slot)))),
+            Ok(Ok(response)) if kind.streams() => Ok(response.map(|body| Body::new(Attached::new(body, self.leaving.clone(), slot)))),
             Ok(answer) => answer,
             Err(_) => {
                 metrics::panics().inc();

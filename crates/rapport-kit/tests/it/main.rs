@@ -7,6 +7,8 @@ mod database;
 mod dead_letters;
 mod delivery;
 mod ended;
+mod files;
+mod jobs;
 mod journal;
 mod line;
 mod outage;

@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use crate::support::{SERVICE, serve, superuser};
 
 /// Rows of `table` made `days` ago, for a tenant that is given or any.
-const ROWS: [(&str, &str); 3] = [
+const ROWS: [(&str, &str); 4] = [
     (
         "kit.access_log",
         "insert into kit.access_log select coalesce($2, gen_random_uuid()), gen_random_uuid(), 'read', 'users/x', '/m', '', '{}', 1, 'r',
@@ -27,6 +27,12 @@ const ROWS: [(&str, &str); 3] = [
          select coalesce($2, gen_random_uuid()), gen_random_uuid(), 'dead', 'probe', '', '', '', 1, '', '{}', '', '', 1,
            now() - make_interval(days => $1), now() - make_interval(days => $1)",
     ),
+    (
+        "kit.job",
+        "insert into kit.job (tenant_id, id, kind, permission, undoable, state, owner_id, actor, request, input_ids, created_at, updated_at, ended_at)
+         select coalesce($2, gen_random_uuid()), gen_random_uuid(), '', '', true, 3, gen_random_uuid(), 'users/x', '', '{}', now(), now(),
+           now() - make_interval(days => $1)",
+    ),
 ];
 
 #[tokio::test]
@@ -40,10 +46,10 @@ async fn rows_go_when_their_time_is_over_and_younger_ones_and_dead_letters_of_te
         }
     }
     add(&logins, ROWS[2].1, 4000, None).await;
-    let retention = Retention { access_log_days: 40, inbox_days: 40, nobodys_dead_letter_days: 40, ..Retention::default() };
+    let retention = Retention { access_log_days: 40, inbox_days: 40, nobodys_dead_letter_days: 40, job_days: 40, ..Retention::default() };
     let identity = Identity::start().await;
     let running = serve(&logins, &identity.address, |config| config.retention = retention).await;
-    for (table, left) in [("kit.access_log", 2), ("kit.inbox", 2), ("kit.dead_letter", 3)] {
+    for (table, left) in [("kit.access_log", 2), ("kit.inbox", 2), ("kit.dead_letter", 3), ("kit.job", 2)] {
         eventually(&format!("{left} rows in {table}"), async || (count(&logins, table).await == left).then_some(())).await;
     }
     assert!(running.stop().await);
@@ -63,13 +69,15 @@ async fn not_even_retention_can_take_young_rows_out_of_the_access_log() {
 
 #[test]
 fn periods_outside_their_bounds_are_refused_by_name() {
-    let retention = Retention { access_log_days: 29, inbox_days: 366, nobodys_dead_letter_days: 0, unclaimed_days: 0 };
+    let retention = Retention { access_log_days: 29, inbox_days: 366, nobodys_dead_letter_days: 0, unclaimed_days: 0, job_days: 6, file_days: 0 };
     let errors = Config { retention, ..Config::default() }.errors();
     let named = [
         "retention.access_log_days: must be 30 to 3650",
         "retention.inbox_days: must be 7 to 365",
         "retention.nobodys_dead_letter_days: must be 30 to 3650",
         "retention.unclaimed_days: must be 1 to 7",
+        "retention.job_days: must be 7 to 3650",
+        "retention.file_days: must be 1 to 3650",
     ];
     assert_eq!(errors, named);
     assert!(Config::default().errors().is_empty());

@@ -86,3 +86,13 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
     }
     Ok(pb::ListAccountsResponse { accounts, next_page_token })
 }
+
+/// Refuses a filter and an order that the list would not take from the caller.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN).
+pub fn check(ctx: &Ctx, filter: &str, order_by: &str) -> Result<(), Fault> {
+    let rules = ctx.fields(RESOURCE);
+    filter::parse_order(FIELDS, order_by, "display_name", rules)?;
+    filter::push(&mut QueryBuilder::new(""), FIELDS, Some(SEARCH), filter, &hide::with_normalized("contact_points", rules))
+}

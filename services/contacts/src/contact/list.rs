@@ -78,3 +78,13 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
     }
     Ok(pb::ListContactsResponse { contacts, next_page_token })
 }
+
+/// Refuses a filter and an order that the list would not take from the caller.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN).
+pub fn check(ctx: &Ctx, filter: &str, order_by: &str) -> Result<(), Fault> {
+    let rules = ctx.fields(RESOURCE);
+    filter::parse_order(FIELDS, order_by, "person.family_name", rules)?;
+    filter::push(&mut QueryBuilder::new(""), FIELDS, Some(SEARCH), filter, &hide::with_normalized("person.contact_points", rules))
+}

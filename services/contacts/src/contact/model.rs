@@ -201,6 +201,12 @@ impl Contact {
         &self.details
     }
 
+    /// When it was changed last.
+    #[must_use]
+    pub fn updated_at(&self) -> DateTime<Utc> {
+        self.updated_at
+    }
+
     /// Whether it is in the bin.
     #[must_use]
     pub fn is_deleted(&self) -> bool {

@@ -4,6 +4,8 @@ mod entries;
 mod numbers;
 mod owners;
 mod repeats;
+mod search;
 mod shares;
 mod sizes;
 mod support;
+mod views;

@@ -3,6 +3,7 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_contacts_api::v1::view_service_client::ViewServiceClient;
 use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::access_service_client::AccessServiceClient;
 use rapport_proto::common::v1::{AccessLevel, ExternalId, ShareRecordRequest, UnshareRecordRequest};
@@ -14,6 +15,7 @@ use crate::office::{Office, with};
 pub(super) async fn run(office: &Office, organisation: &Organisation) {
     let private = accounts(office, organisation).await;
     contacts(office, organisation, &private).await;
+    views(office, organisation).await;
     let second = office.sign_in("second", "admin@example.com").await;
     eventually("the second tenant is served", async || office.create_contact(&second, "Elsewhere").await.ok()).await;
 }
@@ -90,6 +92,30 @@ async fn contacts(office: &Office, organisation: &Organisation, private: &[Strin
     }
     // A share of what lies in the bin is a change after the deletion.
     unshare(office, organisation, &names[0], &organisation.ben).await;
+}
+
+/// One that stays as it was made, one that is changed, and one that is deleted.
+async fn views(office: &Office, organisation: &Organisation) {
+    let (admin, mut client) = (&organisation.admin, ViewServiceClient::new(office.contacts.clone()));
+    let mut names = Vec::new();
+    for (display_name, visibility) in
+        [("Für mich", pb::view::Visibility::Private), ("Changed", pb::view::Visibility::Private), ("Gone", pb::view::Visibility::All)]
+    {
+        let view = pb::View {
+            display_name: display_name.to_owned(),
+            collection: "accounts".to_owned(),
+            filter: "sector = medical".to_owned(),
+            order_by: "display_name".to_owned(),
+            columns: vec!["number".to_owned(), "display_name".to_owned()],
+            visibility: visibility.into(),
+            ..pb::View::default()
+        };
+        let made = client.create_view(with(admin, pb::CreateViewRequest { view: Some(view) })).await.expect("a view");
+        names.push(made.into_inner().name);
+    }
+    let changed = pb::View { name: names[1].clone(), visibility: pb::view::Visibility::All.into(), ..pb::View::default() };
+    client.update_view(with(admin, pb::UpdateViewRequest { view: Some(changed), update_mask: None })).await.expect("a changed view");
+    client.delete_view(with(admin, pb::DeleteViewRequest { name: names[2].clone(), etag: String::new() })).await.expect("a view less");
 }
 
 async fn share(office: &Office, organisation: &Organisation, names: &[String]) {

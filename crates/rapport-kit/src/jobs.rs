@@ -1,0 +1,163 @@
+//! Long work: imports, exports, bulk changes. It goes on after the call that asked for it, and over the end of any
+//! process.
+//!
+//! Guarantees: a job works in steps, each one transaction in which its effects, its checkpoint and its counts commit
+//! together; a process that dies anywhere leaves a job that another one takes when the lease ends and that comes to the
+//! same end. At most one process commits steps of a job, by a fence that grows with every taking. A job acts with the
+//! rights that whoever asked for it has at each step. Starting, cancelling, undoing and ending stand in the journal.
+//!
+//! A process works on a bounded number of jobs at once and puts each back after a few seconds if it is not done; the
+//! next one is of the tenant that has the fewest at work, so that no tenant waits for another's long job. A step that
+//! fails for a passing reason is tried again with growing waits; one that fails, or kills its process, five times
+//! without a step between ends the job.
+//!
+//! What a service adds is a table of [`Kind`]s: for each a plain function that does one step ([`Run`]).
+//!
+//! ```text
+//! PENDING → RUNNING → SUCCEEDED ┐
+//!    │         ├────→ FAILED    ├→ UNDONE   by another job that takes the work back (UndoJob)
+//!    └─────────┴────→ CANCELLED ┘
+//! ```
+
+mod job;
+mod run;
+mod runner;
+mod sql;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rapport_proto::common::v1 as pb;
+use rapport_proto::common::v1::job_service_server::JobServiceServer;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub(crate) use job::{COLLECTION, Job, RESOURCE};
+pub use run::{Committed, Run, Step};
+pub(crate) use sql::{cancel, get, select};
+
+use crate::access_log::AccessLog;
+use crate::clock;
+use crate::command::{self, Done};
+use crate::common;
+use crate::ctx::Ctx;
+use crate::db::{Db, SystemDb};
+use crate::fault::Fault;
+use crate::files::Files;
+use crate::page::Sealer;
+use crate::policy::Policy;
+use crate::process::App;
+use crate::tasks::Tasks;
+
+/// Jobs of one tenant that may wait or run in a service; asking for more is refused.
+const LIVE: i64 = 100;
+/// Bytes of a request that a job keeps.
+const REQUEST: usize = 256 * 1024;
+
+/// Does one step of a job and commits it ([`Run::commit`]). Network calls come before the transaction, never inside.
+pub type StepFn = for<'a> fn(&'a Run) -> BoxFuture<'a, Result<Committed, Fault>>;
+
+/// A kind of job.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// `<service>.<work>`, such as `contacts.import`.
+    pub name: &'static str,
+    /// What whoever asks for it must be permitted, at each step.
+    pub permission: &'static str,
+    /// A step of the work.
+    pub step: StepFn,
+    /// A step of taking it back, in a job of its own ([`Run::undoes`]); none if that cannot be done.
+    pub undo: Option<StepFn>,
+}
+
+/// A job to be started.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Name of a [`Kind`] of the service.
+    pub kind: &'static str,
+    /// What is to be done, as the kind's steps understand it; at most 256 KiB.
+    pub request: Vec<u8>,
+    /// Files that it reads, which the caller may read ([`Files::ready`]).
+    pub input_files: Vec<Uuid>,
+}
+
+/// Jobs of one service.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    pub(crate) service: &'static str,
+    kinds: &'static [Kind],
+    pub(crate) db: Db,
+    policy: Policy,
+    files: Files,
+    /// Somebody has asked for a job here.
+    wake: Arc<Notify>,
+}
+
+/// Works on jobs of these kinds and serves JobService; answers what starts them.
+pub fn serve(app: &mut App, service: &'static str, kinds: &'static [Kind], files: Files) -> Jobs {
+    let jobs = Jobs::new(service, kinds, app.db.clone(), app.policy.clone(), files);
+    app.serve(JobServiceServer::new(common::JobDesk { jobs: jobs.clone() }));
+    app.jobs.push(jobs.clone());
+    jobs
+}
+
+impl Jobs {
+    /// Jobs of `kinds` in `db`.
+    #[must_use]
+    pub fn new(service: &'static str, kinds: &'static [Kind], db: Db, policy: Policy, files: Files) -> Self {
+        Self { service, kinds, db, policy, files, wake: Arc::default() }
+    }
+
+    /// Starts a job in the name of the caller, once for each idempotency key.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED (PERMISSION_MISSING); FAILED_PRECONDITION (TOO_MANY_JOBS); INVALID_ARGUMENT
+    /// (RECORD_TOO_LARGE, IDEMPOTENCY_KEY_REUSED); INTERNAL for a kind that there is not.
+    pub async fn start(&self, ctx: &Ctx, asked: Asked) -> Result<pb::Job, Fault> {
+        let outcome = self.insert(ctx, asked).await;
+        command::answer(&self.db, ctx, outcome).await
+    }
+
+    async fn insert(&self, ctx: &Ctx, asked: Asked) -> Result<Done<pb::Job>, Fault> {
+        let kind = self.kind(asked.kind).ok_or_else(|| Fault::internal(format!("there is no kind of job {}", asked.kind)))?;
+        if asked.request.len() > REQUEST {
+            return Err(Fault::argument("RECORD_TOO_LARGE", "Ask for less at once: a job's request may take at most 256 KiB.")
+                .with("bytes", asked.request.len().to_string()));
+        }
+        let job = Job::new(ctx, kind.name, kind.permission, asked.input_files);
+        self.store(ctx, Job { undoable: kind.undo.is_some(), ..job }, &asked.request).await
+    }
+
+    /// Starts the job that takes back what `job` did.
+    pub(crate) async fn undo(&self, ctx: &Ctx, job: &Job) -> Result<Done<pb::Job>, Fault> {
+        job.require_undoable(self.service)?;
+        let undo = Job { undoes: Some(job.id), ..Job::new(ctx, &job.kind, &job.permission, job.input_ids.clone()) };
+        let clash = |fault: Fault| if fault.constraint() == Some("job_undo") { job::undone(job.name(self.service)) } else { fault };
+        self.store(ctx, undo, &[]).await.map_err(clash)
+    }
+
+    async fn store(&self, ctx: &Ctx, job: Job, request: &[u8]) -> Result<Done<pb::Job>, Fault> {
+        job::require_permission(ctx, &job.permission)?;
+        let told = job.told(self.service);
+        let entry = job.entry(ctx, &pb::JobStarted { job: Some(told.clone()) })?;
+        sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &job, request, entry).await?;
+        self.wake.notify_one();
+        Ok(Done::Written(told))
+    }
+
+    fn kind(&self, name: &str) -> Option<&'static Kind> {
+        self.kinds.iter().find(|kind| kind.name == name)
+    }
+
+    /// Works on `at_once` jobs at a time until the process stops.
+    pub(crate) fn run(&self, system: &SystemDb, sealer: &Sealer, log: &AccessLog, at_once: usize, tasks: &Tasks) {
+        let holder = format!("{}-{}", self.service, clock::new_id().simple());
+        runner::run(self, runner::Place { system: system.clone(), sealer: sealer.clone(), log: log.clone(), holder, tasks: tasks.clone() }, at_once);
+    }
+
+    /// The same for one job at a time, as another process would that a test can end.
+    #[cfg(feature = "testing")]
+    pub fn run_apart(&self, system: &SystemDb, tasks: &Tasks) {
+        self.run(system, &Sealer::random(), &AccessLog::default(), 1, tasks);
+    }
+}

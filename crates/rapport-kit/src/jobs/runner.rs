@@ -1,0 +1,212 @@
+//! Takes jobs and works on them, a step after the other.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use rapport_proto::common::v1 as pb;
+use tonic::Code;
+
+use super::job::{Work, require_permission};
+use super::run::{Committed, Run};
+use super::{Jobs, Kind, StepFn, run, sql};
+use crate::access::Access;
+use crate::access_log::AccessLog;
+use crate::ctx::{Admitted, Call, Ctx};
+use crate::db::SystemDb;
+use crate::fault::Fault;
+use crate::lease::TERM;
+use crate::metrics;
+use crate::page::Sealer;
+use crate::tasks::{Tasks, Window};
+
+/// Between two looks for jobs that others asked for.
+const POLL: Duration = Duration::from_secs(1);
+/// A job is put back after this long, so that others get their turn.
+const TURN: Duration = Duration::from_secs(5);
+/// A step that lasts longer is broken off, and tried again.
+const LONGEST_STEP: Duration = Duration::from_secs(60);
+/// Takings without a step after which a job is given up.
+const ATTEMPTS: i32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Wait for something that is away.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// Where and as whom one process works.
+pub(super) struct Place {
+    pub(super) system: SystemDb,
+    pub(super) sealer: Sealer,
+    pub(super) log: AccessLog,
+    /// Name of this process among all.
+    pub(super) holder: String,
+    pub(super) tasks: Tasks,
+}
+
+struct Runner {
+    jobs: Jobs,
+    place: Place,
+}
+
+pub(super) fn run(jobs: &Jobs, place: Place, at_once: usize) {
+    if jobs.kinds.is_empty() {
+        return;
+    }
+    let tasks = place.tasks.clone();
+    let runner = Arc::new(Runner { jobs: jobs.clone(), place });
+    for _ in 0..at_once {
+        tasks.spawn("jobs", Arc::clone(&runner).run());
+    }
+}
+
+impl Runner {
+    /// Works on one job at a time until the process stops.
+    async fn run(self: Arc<Self>) {
+        let kinds: Vec<&str> = self.jobs.kinds.iter().map(|kind| kind.name).collect();
+        let stopping = self.place.tasks.stopping();
+        let mut warned = false;
+        while !stopping.is_cancelled() {
+            match sql::take(&self.place.system, &kinds, &self.place.holder).await {
+                Ok(Some(work)) => {
+                    self.place.tasks.at(Window::JobTaken).await;
+                    self.turn(work).await;
+                    warned = false;
+                    continue;
+                }
+                Ok(None) => warned = false,
+                Err(error) => {
+                    if !warned {
+                        tracing::warn!(%error, "jobs wait: they could not be looked for");
+                    }
+                    warned = true;
+                }
+            }
+            tokio::select! {
+                () = self.jobs.wake.notified() => {}
+                go_on = self.place.tasks.pause(POLL) => if !go_on { return },
+            }
+        }
+    }
+
+    /// Steps of one job, until it ends or others are to have their turn. What goes wrong here is mended by whoever
+    /// takes the job next: it is as the last committed step left it.
+    async fn turn(&self, mut work: Work) {
+        let Some(kind) = self.jobs.kind(&work.job.kind) else { return };
+        let begun = Instant::now();
+        let stopping = self.place.tasks.stopping();
+        loop {
+            if work.job.cancelled_at.is_some() {
+                let ctx = self.ctx(kind, &work, Arc::default());
+                return self.end(&ctx, &work, pb::JobState::Cancelled, None).await;
+            }
+            let stepped = match self.prepared(kind, &work).await {
+                Ok(run) => self.step(kind, &run).await,
+                Err(fault) => Err(fault),
+            };
+            match stepped {
+                Ok(Committed { ended: true, .. }) => return,
+                Ok(committed) => work = committed.work,
+                Err(fault) => return self.fail(kind, &work, fault).await,
+            }
+            if begun.elapsed() > TURN || stopping.is_cancelled() {
+                return self.put_back(&work, Duration::ZERO, work.attempts).await;
+            }
+        }
+    }
+
+    /// A step's surroundings, for somebody who may do what the job does.
+    async fn prepared(&self, kind: &Kind, work: &Work) -> Result<Run, Fault> {
+        if work.attempts > ATTEMPTS {
+            // Whatever it was, it took the process with it, or this job's step did not end.
+            return Err(Fault::precondition("JOB_GIVEN_UP", "The job was begun again too often without a step forward; ask for less at once.")
+                .with("attempts", ATTEMPTS.to_string()));
+        }
+        let access = self.jobs.policy.access(work.job.tenant_id, work.job.owner_id).await?;
+        let access = access.ok_or_else(|| Fault::denied("JOB_OWNER_GONE", "Ask for the job anew: who asked for it takes no part any more."))?;
+        let ctx = self.ctx(kind, work, access);
+        require_permission(&ctx, kind.permission)?;
+        let Jobs { db, policy, files, .. } = self.jobs.clone();
+        Ok(Run { ctx, work: work.clone(), db, policy, files, tasks: self.place.tasks.clone() })
+    }
+
+    fn ctx(&self, kind: &Kind, work: &Work, access: Arc<Access>) -> Ctx {
+        let job = &work.job;
+        let deadline = Instant::now() + LONGEST_STEP;
+        let call = Call::new(kind.name, job.id.to_string(), deadline, self.place.sealer.clone(), self.place.log.clone());
+        let admitted = Admitted {
+            call: Arc::new(call),
+            tenant: job.tenant_id,
+            actor: job.asker(),
+            subject: job.owner_id,
+            session: None,
+            access,
+            permission: kind.permission,
+            limits: work.limits.clone(),
+        };
+        Ctx::of_job(admitted, job.id)
+    }
+
+    /// One step, while the lease is renewed.
+    async fn step(&self, kind: &Kind, run: &Run) -> Result<Committed, Fault> {
+        let step: Option<StepFn> = if run.undoes().is_some() { kind.undo } else { Some(kind.step) };
+        let step = step.ok_or_else(|| Fault::precondition("JOB_NOT_UNDOABLE", "What a job of this kind does cannot be taken back."))?;
+        let stepping = tokio::time::timeout(LONGEST_STEP, AssertUnwindSafe(step(run)).catch_unwind());
+        tokio::select! {
+            stepped = stepping => match stepped {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => {
+                    metrics::panics().inc();
+                    Err(Fault::internal("a step of a job panicked"))
+                }
+                Err(_) => Err(Fault::deadline()),
+            },
+            lost = self.keep(&run.work) => Err(lost),
+        }
+    }
+
+    /// Renews the lease until another process has taken the job all the same.
+    async fn keep(&self, work: &Work) -> Fault {
+        loop {
+            tokio::time::sleep(TERM / 3).await;
+            match sql::renew(&self.place.system, work).await {
+                Ok(true) => {}
+                Ok(false) => return Fault::contended(),
+                Err(error) => tracing::warn!(%error, job = %work.job.id, "the lease of a job could not be renewed"),
+            }
+        }
+    }
+
+    /// Tries again later if that can help, else ends the job.
+    async fn fail(&self, kind: &Kind, work: &Work, fault: Fault) {
+        let away = matches!(fault.code(), Code::Unavailable | Code::ResourceExhausted);
+        let passes = away || matches!(fault.code(), Code::Aborted | Code::DeadlineExceeded | Code::Internal) && work.attempts < ATTEMPTS;
+        if passes {
+            tracing::warn!(job = %work.job.id, kind = kind.name, %fault, cause = fault.cause(), "a step of a job did not succeed; it is tried again");
+            // Whatever is away is not the job's doing.
+            let (wait, attempts) = if away { (AWAY, work.attempts - 1) } else { (FIRST_WAIT * (1_u32 << work.attempts.clamp(0, 6)), work.attempts) };
+            return self.put_back(work, wait, attempts).await;
+        }
+        tracing::warn!(job = %work.job.id, kind = kind.name, %fault, cause = fault.cause(), "a job failed");
+        metrics::failed_jobs().inc();
+        let error = pb::JobError { reason: fault.reason().to_owned(), message: fault.text().to_owned() };
+        let ctx = self.ctx(kind, work, Arc::default());
+        self.end(&ctx, work, pb::JobState::Failed, Some(error)).await;
+    }
+
+    async fn end(&self, ctx: &Ctx, work: &Work, state: pb::JobState, error: Option<pb::JobError>) {
+        let ending = async {
+            let mut tx = self.jobs.db.begin(ctx).await?;
+            run::end(&mut tx, ctx, &self.jobs.files, work, state, error).await?;
+            tx.commit().await
+        };
+        if let Err(error) = ending.await {
+            tracing::warn!(%error, job = %work.job.id, "the end of a job could not be stored; whoever takes it next does");
+        }
+    }
+
+    async fn put_back(&self, work: &Work, wait: Duration, attempts: i32) {
+        if let Err(error) = sql::put_back(&self.place.system, work, wait.as_secs_f64(), attempts.max(0)).await {
+            tracing::warn!(%error, job = %work.job.id, "a job could not be put back; it is taken again when its lease ends");
+        }
+    }
+}
