@@ -2,6 +2,7 @@
 
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::job_service_server::JobService;
+use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -97,9 +98,8 @@ impl JobDesk {
         filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
         order.push_after(&mut query, after.as_ref(), "j.id")?;
         order.push_order_by(&mut query, "j.id");
-        page::push_limit(&mut query, size);
-        let mut rows = page::rows(&mut query, &mut self.jobs.db.for_tenant(ctx).await?).await?;
-        let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
+        let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
+        let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut self.jobs.db.for_tenant(ctx).await?, size, place).await?;
         let jobs = rows.iter().map(Job::from_row).collect::<Result<Vec<Job>, sqlx::Error>>()?;
         Ok(pb::ListJobsResponse { jobs: jobs.iter().map(|job| job.told(self.jobs.service)).collect(), next_page_token })
     }

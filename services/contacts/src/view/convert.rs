@@ -106,7 +106,8 @@ fn columns(found: &mut Violations, collection: &str, sent: Vec<String>) -> Vec<S
     let columns = found.at_most("view.columns", sent, limits::COLUMNS);
     for (index, column) in columns.iter().enumerate() {
         let field = || format!("view.columns[{index}]");
-        if !paths.iter().chain(SHOWN).any(|path| path == column) && !(collection == account::COLLECTION && column == "number") {
+        let is_shown = paths.iter().chain(SHOWN).any(|path| path == column) || collection == account::COLLECTION && column == "number";
+        if !is_shown {
             found.add(field(), format!("must be one of {}, {}", paths.join(", "), SHOWN.join(", ")));
         } else if columns.iter().take(index).any(|before| before == column) {
             found.add(field(), "stands in it already");

@@ -88,10 +88,9 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListViewsRequest) -> Result<
     filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
     order.push_after(&mut query, after.as_ref(), "v.id")?;
     order.push_order_by(&mut query, "v.id");
-    page::push_limit(&mut query, size);
-    let mut rows = page::rows(&mut query, &mut db.for_tenant(ctx).await?).await?;
+    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
+    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
 
-    let next_page_token = page::end(ctx, &asked, &mut rows, size, |last| order.cursor(last, last.try_get("id")?))?;
     let views: Result<Vec<View>, Fault> = rows.iter().map(read).collect();
     Ok(pb::ListViewsResponse { views: views?.iter().map(convert::to_proto).collect(), next_page_token })
 }
