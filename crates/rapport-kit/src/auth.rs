@@ -101,7 +101,9 @@ impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         Self::credential(match refusal {
             Refusal::Missing => "Send an access token with the call, as `authorization: Bearer …`: there is none.",
-            Refusal::Malformed => "Send the access token whole, as it was answered: this one cannot be read.",
+            Refusal::Malformed => {
+                "Sign in (SessionService.SignIn) or exchange an API key, and send the access token whole, as it was answered: this is none, or not all of it."
+            }
             Refusal::ApiKey => "Exchange the API key first (ExchangeApiKey) and send the access token that it gives: the key itself opens nothing.",
             Refusal::RefreshToken => "Send the access token: this is the refresh token, which is good for RefreshSession alone.",
             Refusal::Expired => "Refresh the session or exchange the key again: the access token has expired.",

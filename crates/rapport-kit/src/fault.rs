@@ -104,7 +104,9 @@ impl Fault {
     /// No valid credential: UNAUTHENTICATED, reason CREDENTIAL_INVALID. The reason for refusal is logged, not told.
     #[must_use]
     pub fn unauthenticated() -> Self {
-        Self::credential("Sign in again: the credential is missing, expired or not valid here.")
+        Self::credential(
+            "Check tenant, e-mail address and password, or whatever else was shown: it opens nothing here, or its owner may not sign in.",
+        )
     }
 
     /// The same with a text of its own, for what a caller can mend without learning anything about others.

@@ -24,7 +24,7 @@ use tonic::service::{Routes, RoutesBuilder};
 
 pub use bundle::bundle;
 pub use check::{answers, migrated, schema_reached};
-pub use command::{asked_to_end, main};
+pub use command::{asked_to_end, in_words, main};
 use ports::{bind, health_port, metrics_port};
 pub use seal::seal_holds;
 

@@ -39,7 +39,7 @@ async fn serve(options: &[String]) -> Result<ExitCode, String> {
     let options = stack::Options::read(options)?;
     let stack = stack::start(&options).await.map_err(|fault| match fault.reason() {
         "ADDRESS_UNUSABLE" => format!("{fault} `serve --listen SERVICE=PORT` gives a service another port."),
-        _ => fault.to_string(),
+        _ => process::in_words(&fault),
     })?;
     stack.write_status().map_err(|error| format!("the status file could not be written: {error}"))?;
     let failed = tokio::select! {
@@ -80,7 +80,7 @@ async fn tell(options: &[String]) -> Result<ExitCode, String> {
 }
 
 async fn alone(told: demo::Options) -> Result<ExitCode, String> {
-    let stack = stack::start(&stack::Options::fresh()).await.map_err(|fault| fault.to_string())?;
+    let stack = stack::start(&stack::Options::fresh()).await.map_err(|fault| process::in_words(&fault))?;
     let addresses =
         demo::Stack { identity: stack.address("identity"), contacts: stack.address("contacts"), operator_credential: stack.credential.clone() };
     let stays = told.after == demo::After::Stay;

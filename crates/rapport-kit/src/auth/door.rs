@@ -87,7 +87,10 @@ impl Door {
         let known = self.credentials.iter().filter(|credential| !credential.expose_secret().is_empty()).any(|credential| {
             aws_lc_rs::constant_time::verify_slices_are_equal(digest(credential.expose_secret()).as_ref(), digest(shown).as_ref()).is_ok()
         });
-        if known { Ok(()) } else { Err(Refusal::NotValid.into()) }
+        if known {
+            return Ok(());
+        }
+        Err(Fault::credential("Send the credential of the operator or of a service: this method takes nothing else, and no user's token."))
     }
 
     async fn subject(&self, rule: &'static MethodRule, headers: &HeaderMap, call: &Arc<Call>) -> Result<Admitted, Fault> {

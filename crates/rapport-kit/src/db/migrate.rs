@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
@@ -39,16 +39,30 @@ fn own(migrations: &Migrations) -> Migrator {
 /// Applies what is missing, as the owner of the schema. Safe to run by several processes at once.
 ///
 /// # Errors
-/// UNAVAILABLE (MIGRATION_LOCKED) if another migrator holds the lock for two minutes; what the database answers.
+/// UNAVAILABLE (MIGRATION_LOCKED) if another migrator holds the lock for two minutes; FAILED_PRECONDITION
+/// (MIGRATION_CHANGED) if the database was made with another text of one of them; what the database answers.
 pub async fn migrate(url: &SecretString, migrations: &Migrations) -> Result<(), Fault> {
     let options: PgConnectOptions = url.expose_secret().parse()?;
     let mut connection = options.connect().await?;
     lock(&mut connection).await?;
-    kit().run(&mut connection).await.map_err(Fault::internal)?;
-    own(migrations).run(&mut connection).await.map_err(Fault::internal)?;
+    kit().run(&mut connection).await.map_err(failed)?;
+    own(migrations).run(&mut connection).await.map_err(failed)?;
     connection.execute("grant select on kit._migrations, public._sqlx_migrations to rapport_app, rapport_system").await?;
     connection.close().await?;
     Ok(())
+}
+
+fn failed(error: MigrateError) -> Fault {
+    match error {
+        MigrateError::VersionMismatch(version) => Fault::precondition(
+            "MIGRATION_CHANGED",
+            format!(
+                "The database was made with another text of migration {version}. Run the release that made it; on a development machine \
+                 delete its data (`scripts/infra wipe dev`)."
+            ),
+        ),
+        other => Fault::internal(other),
+    }
 }
 
 async fn lock(connection: &mut PgConnection) -> Result<(), Fault> {

@@ -51,7 +51,7 @@ pub fn main(service: &'static Service) -> ExitCode {
     match runtime.block_on(run(service, task, file)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            report(&format!("rapport-{}: {}", service.name, fault.text()));
+            report(&format!("rapport-{}: {}", service.name, in_words(&fault)));
             ExitCode::FAILURE
         }
     }
@@ -161,6 +161,12 @@ pub async fn asked_to_end() -> Result<(), Fault> {
         _ = tokio::signal::ctrl_c() => {}
     }
     Ok(())
+}
+
+/// What a command tells whoever typed it: the text, and behind it the cause, which no caller of an RPC is told.
+#[must_use]
+pub fn in_words(fault: &Fault) -> String {
+    fault.cause().map_or_else(|| fault.text().to_owned(), |cause| format!("{} ({cause})", fault.text()))
 }
 
 #[expect(clippy::print_stdout, reason = "a command answers whoever typed it")]
