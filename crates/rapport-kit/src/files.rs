@@ -99,9 +99,10 @@ impl Files {
     /// let at the file before ([`Files::ready`]).
     ///
     /// # Errors
-    /// What the database answers.
+    /// NOT_FOUND (RECORD_NOT_FOUND) if it was deleted meanwhile; what the database answers.
     pub async fn read_at(&self, ctx: &Ctx, id: Uuid, offset: i64) -> Result<Vec<u8>, Fault> {
-        sql::read_at(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id, offset).await
+        let bytes = sql::read_at(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id, offset).await?;
+        bytes.ok_or_else(|| Fault::not_found(name::format_own(self.service, COLLECTION, id)))
     }
 
     /// Begins a file of whoever acts, for a job to write. A step that does so names it in its outputs; it is complete
@@ -256,7 +257,7 @@ fn number(state: pb::FileState) -> i16 {
 pub(crate) async fn digest(conn: &mut Conn, tenant: Uuid, id: Uuid) -> Result<(i64, Vec<u8>), Fault> {
     let (mut size, mut digest) = (0, Context::new(&SHA256));
     loop {
-        let bytes = sql::read_at(conn, tenant, id, size).await?;
+        let bytes = sql::read_at(conn, tenant, id, size).await?.unwrap_or_default();
         if bytes.is_empty() {
             return Ok((size, digest.finish().as_ref().to_vec()));
         }

@@ -92,18 +92,19 @@ pub(super) async fn append(conn: &mut Conn, tenant: Uuid, id: Uuid, bytes: &[u8]
     Ok(done.rows_affected() > 0)
 }
 
-/// The rest of the chunk that has the byte at `offset`; nothing past the end.
-pub(super) async fn read_at(conn: &mut Conn, tenant: Uuid, id: Uuid, offset: i64) -> Result<Vec<u8>, Fault> {
-    let bytes: Option<Vec<u8>> = sqlx::query_scalar(
-        "select substr(bytes, ($3 - start + 1)::integer) from kit.file_chunk
-         where tenant_id = $1 and file_id = $2 and start <= $3 and start > $3 - 1048576 order by start desc limit 1",
+/// The rest of the chunk that has the byte at `offset`, nothing past the end; none if there is no such file.
+pub(super) async fn read_at(conn: &mut Conn, tenant: Uuid, id: Uuid, offset: i64) -> Result<Option<Vec<u8>>, Fault> {
+    let bytes: Option<Option<Vec<u8>>> = sqlx::query_scalar(
+        "select (select substr(bytes, ($3 - start + 1)::integer) from kit.file_chunk
+           where tenant_id = $1 and file_id = $2 and start <= $3 and start > $3 - 1048576 order by start desc limit 1)
+         from kit.file where tenant_id = $1 and id = $2",
     )
     .bind(tenant)
     .bind(id)
     .bind(offset)
     .fetch_optional(conn)
     .await?;
-    Ok(bytes.unwrap_or_default())
+    Ok(bytes.map(Option::unwrap_or_default))
 }
 
 /// Stores that a file is complete with its journal entry, if nothing was appended since; answers whether.
@@ -140,12 +141,16 @@ pub(crate) async fn delete(conn: &mut Conn, file: &File, entry: Entry) -> Result
     Ok(done.is_some())
 }
 
+/// The time is asked for again where a row is deleted: an upload may have been completed in between. What a job still
+/// has to read or is writing stays.
+const PURGE: &str = "delete from kit.file where expires_at < now() and ctid = any(array(
+    select ctid from kit.file f where expires_at < now() and not exists (
+      select from kit.job j where j.tenant_id = f.tenant_id and j.state in (1, 2) and f.id = any(j.input_ids || j.output_ids))
+    limit $1))";
+
 /// Removes files whose time is over, [`PIECE`] at most; answers how many.
 pub(crate) async fn purge(db: &SystemDb) -> Result<u64, Fault> {
     let most = i64::try_from(PIECE).map_err(Fault::internal)?;
-    let done = sqlx::query("delete from kit.file where ctid = any(array(select ctid from kit.file where expires_at < now() limit $1))")
-        .bind(most)
-        .execute(&mut db.conn().await?)
-        .await?;
+    let done = sqlx::query(PURGE).bind(most).execute(&mut db.conn().await?).await?;
     Ok(done.rows_affected())
 }

@@ -115,6 +115,9 @@ pub fn of_account(tenant: Uuid, account: &pb::Account) -> Vec<i64> {
     keys.keys.into_iter().collect()
 }
 
+/// Keys of one record at most: no record may make the index, or whoever keeps it, large.
+const MOST: usize = 2_000;
+
 struct Keys {
     tenant: Uuid,
     keys: BTreeSet<i64>,
@@ -122,6 +125,10 @@ struct Keys {
 
 impl Keys {
     fn add(&mut self, field: Field, fit: Fit, part: &str) {
+        // Names come first, so that a record with too many points is still found by its name.
+        if self.keys.len() >= MOST {
+            return;
+        }
         self.keys.insert(key(self.tenant, field, fit, part));
     }
 
@@ -204,6 +211,19 @@ mod tests {
     fn reached_by(kind: pb::contact_point::Kind, normalized: &str) -> pb::Contact {
         let point = pb::ContactPoint { kind: kind.into(), normalized: normalized.to_owned(), ..pb::ContactPoint::default() };
         pb::Contact { person: Some(pb::Person { contact_points: vec![point], ..pb::Person::default() }), ..pb::Contact::default() }
+    }
+
+    #[test]
+    fn a_record_with_very_many_points_has_a_bounded_number_of_keys_and_keeps_its_name() {
+        let mut contact = named("Ada");
+        let points = (0..50).map(|point| {
+            let words: Vec<String> = (0..32).map(|word| format!("h{point:02}a{word:02}bcdefgh")).collect();
+            reached_by(pb::contact_point::Kind::Chat, &words.join(" ")).person.unwrap().contact_points.remove(0)
+        });
+        contact.person.as_mut().unwrap().contact_points = points.collect();
+        let keys = of_contact(Uuid::nil(), &contact);
+        assert_eq!(keys.len(), MOST);
+        assert!(keys.binary_search(&key(Uuid::nil(), GIVEN_NAME, Fit::Whole, "ada")).is_ok());
     }
 
     #[test]
