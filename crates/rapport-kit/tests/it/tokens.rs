@@ -68,8 +68,8 @@ async fn a_refusal_says_what_the_holder_can_mend_and_nothing_about_tokens_of_oth
     let cases = [
         (None, "there is none"),
         (Some("Basic dXNlcjpwYXNz".to_owned()), "there is none"),
-        (Some("Bearer not a token".to_owned()), "cannot be read"),
-        (Some(format!("Bearer {}", "x".repeat(5000))), "cannot be read"),
+        (Some("Bearer not a token".to_owned()), "this is none, or not all of it"),
+        (Some(format!("Bearer {}", "x".repeat(5000))), "this is none, or not all of it"),
         (Some("Bearer rpk_c2VjcmV0".to_owned()), "Exchange the API key first"),
         (Some("Bearer rpr_c2VjcmV0".to_owned()), "RefreshSession"),
         (Some(format!("Bearer {}", forge.signed(plain(), expired.clone()).0)), "has expired"),
