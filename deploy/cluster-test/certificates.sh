@@ -50,16 +50,28 @@ policy_of() {
 
 # Through a forwarded port: with a certificate of the authority a call is answered, without one or in plain text it is not.
 strangers_refused() {
-    local service forward port log=$work/forward folder=$work/certificates known=()
+    local service folder=$work/certificates known=()
     for service in "${charts[@]}"; do
-        kubectl -n "$1" port-forward "deploy/$service" :8080 >"$log" 2>&1 &
-        forward=$!
-        wait_until 10 "port-forward" grep -q '^Forwarding from 127' "$log"
-        port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log")
-        known=(curl -sS --http2 --max-time 10 -o /dev/null --resolve "$service:$port:127.0.0.1" --cacert "$folder/ca.crt")
-        "${known[@]}" --cert "$folder/tls.crt" --key "$folder/tls.key" "https://$service:$port/"
-        if "${known[@]}" "https://$service:$port/"; then echo "$service answers who shows no certificate"; return 1; fi
-        if curl -sS --http2-prior-knowledge --max-time 10 -o /dev/null "http://127.0.0.1:$port/"; then echo "$service answers in plain text"; return 1; fi
-        kill "$forward"
+        known=(curl -sS --http2 --max-time 10 -o /dev/null --cacert "$folder/ca.crt")
+        forwarded "$1" "$service" "${known[@]}" --cert "$folder/tls.crt" --key "$folder/tls.key" "https://$service:PORT/"
+        if forwarded "$1" "$service" "${known[@]}" "https://$service:PORT/"; then echo "$service answers who shows no certificate"; return 1; fi
+        if forwarded "$1" "$service" curl -sS --http2-prior-knowledge --max-time 10 -o /dev/null "http://$service:PORT/"; then
+            echo "$service answers in plain text"; return 1
+        fi
     done
+}
+
+# forwarded NAMESPACE SERVICE CURL...: with a port of the service's pod, which stands for PORT. A forwarded port ends with
+# the first connection that is cut, so that each call has one of its own.
+forwarded() {
+    local space=$1 service=$2 forward port status=0 log=$work/forward; shift 2
+    kubectl -n "$space" port-forward "deploy/$service" :8080 >"$log" 2>&1 &
+    forward=$!
+    wait_until 10 "port-forward" grep -q '^Forwarding from 127' "$log" || fail "no port of $service is forwarded"
+    port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log")
+    "${@//PORT/$port}" --resolve "$service:$port:127.0.0.1" || status=$?
+    kill "$forward" 2>/dev/null || :
+    # Not answered is one thing, not reached (7) another.
+    [ $status != 7 ] || fail "the forwarded port of $service is not there"
+    return $status
 }
