@@ -89,6 +89,9 @@ async fn a_process_that_lost_a_job_commits_no_step_of_it() {
         desk.take_away(&name).await;
         gate.let_pass(1);
     }
+    // Here it stands before the first step for the third time.
+    gate.reached_by(1).await;
+    assert!(desk.effects(&name).await.is_empty(), "a step was committed by who had lost the job");
     gate.let_pass(100);
     assert_done_once(&desk, &name).await;
 }
