@@ -15,7 +15,7 @@ pub use fields::{Effect, FieldRules, covers, masked};
 pub use scope::{Action, Scope, Table};
 
 /// Levels at which a permission is held; they add up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Levels {
     /// Records the subject owns.
     pub own: bool,

@@ -6,6 +6,7 @@
 //! sent, a refusal fits into the 8 KiB of headers that clients take: beyond them the whole connection would end.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
@@ -23,12 +24,12 @@ const NAME: usize = 120;
 const TEXT: usize = 600;
 
 /// Why a call was refused or failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{}: {}", .0.reason, .0.text)]
 pub struct Fault(Box<Parts>);
 
 /// Boxed, so that results stay small.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Parts {
     code: Code,
     reason: &'static str,
@@ -36,7 +37,7 @@ struct Parts {
     metadata: Vec<(&'static str, String)>,
     violations: Vec<(String, String)>,
     retry_after: Option<Duration>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Fault {
@@ -185,7 +186,7 @@ impl Fault {
     /// Keeps what caused the fault, for the log.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 

@@ -6,6 +6,7 @@
 pub mod access;
 mod access_log;
 pub mod auth;
+pub mod batch;
 pub mod bus;
 pub mod clock;
 pub mod command;

@@ -74,8 +74,8 @@ static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
 fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     Box::pin(async move {
-        app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone())));
-        app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone())));
+        app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone(), app.tasks.clone())));
+        app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone(), app.tasks.clone())));
         app.serve(SearchServiceServer::new(Search::new(app.db.clone())));
         app.serve(ViewServiceServer::new(Views::new(app.db.clone())));
         search::index::run(&app.system, &app.tasks);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Levels;
 
 /// Whether shares have to allow writing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Any share will do.
     Read,
@@ -21,7 +21,7 @@ impl Action {
 }
 
 /// Rows on which a permission is held by a subject.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Levels at which it is held.
     pub levels: Levels,

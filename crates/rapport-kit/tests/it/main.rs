@@ -1,5 +1,6 @@
 //! The kit against a real PostgreSQL and a real RabbitMQ: what every service may rely on.
 
+mod batch;
 mod bindings;
 mod bundle;
 mod check;

@@ -1,12 +1,15 @@
 //! The account service: parse, read, decide, write once, answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_server::AccountService;
+use rapport_kit::batch::Reads;
 use rapport_kit::command::{self, Done, Settled};
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
+use rapport_kit::tasks::Tasks;
 use rapport_kit::{Ctx, Db, Fault, clock, name, page};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -23,6 +26,7 @@ const READ: &str = "contacts.account.read";
 pub struct Accounts {
     db: Db,
     policy: Policy,
+    reads: Arc<Reads<Account>>,
 }
 
 /// A change of one account.
@@ -123,8 +127,9 @@ impl AccountService for Accounts {
 impl Accounts {
     /// Accounts in `db`, for owners that `policy` knows.
     #[must_use]
-    pub fn new(db: Db, policy: Policy) -> Self {
-        Self { db, policy }
+    pub fn new(db: Db, policy: Policy, tasks: Tasks) -> Self {
+        let reads = Reads::new(db.clone(), tasks, |conn, ctx, scope, ids| Box::pin(sql::get_each(conn, ctx, scope, ids)));
+        Self { db, policy, reads }
     }
 
     async fn create(&self, ctx: &Ctx, request: pb::CreateAccountRequest) -> Result<Done<pb::Account>, Fault> {
@@ -172,7 +177,7 @@ impl Accounts {
     }
 
     async fn visible(&self, ctx: &Ctx, id: Uuid) -> Result<Account, Fault> {
-        let found = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope(), id).await?;
+        let found = self.reads.get(ctx, &ctx.scope(), id).await?;
         found.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))
     }
 

@@ -82,6 +82,15 @@ pub async fn get_many(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -
     query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 
+/// The same, each with its id.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get_each(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -> Result<Vec<(Uuid, Account)>, Fault> {
+    let found = get_many(conn, ctx, scope, ids).await?;
+    Ok(found.into_iter().map(|account| (account.id(), account)).collect())
+}
+
 /// The live account that another system calls so, if it is in `scope`.
 ///
 /// # Errors

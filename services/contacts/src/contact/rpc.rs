@@ -1,12 +1,15 @@
 //! The contact service: parse, read, decide, write once, answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::contact_service_server::ContactService;
+use rapport_kit::batch::Reads;
 use rapport_kit::command::{self, Done, Settled};
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
+use rapport_kit::tasks::Tasks;
 use rapport_kit::{Ctx, Db, Fault, clock, name, page};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -22,6 +25,7 @@ const READ: &str = "contacts.contact.read";
 pub struct Contacts {
     db: Db,
     policy: Policy,
+    reads: Arc<Reads<Contact>>,
 }
 
 /// A change of one contact.
@@ -122,8 +126,9 @@ impl ContactService for Contacts {
 impl Contacts {
     /// Contacts in `db`, for owners that `policy` knows.
     #[must_use]
-    pub fn new(db: Db, policy: Policy) -> Self {
-        Self { db, policy }
+    pub fn new(db: Db, policy: Policy, tasks: Tasks) -> Self {
+        let reads = Reads::new(db.clone(), tasks, |conn, ctx, scope, ids| Box::pin(sql::get_each(conn, ctx, scope, ids)));
+        Self { db, policy, reads }
     }
 
     async fn create(&self, ctx: &Ctx, request: pb::CreateContactRequest) -> Result<Done<pb::Contact>, Fault> {
@@ -174,7 +179,7 @@ impl Contacts {
     }
 
     async fn visible(&self, ctx: &Ctx, id: Uuid) -> Result<Contact, Fault> {
-        let found = sql::get(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope(), id).await?;
+        let found = self.reads.get(ctx, &ctx.scope(), id).await?;
         found.ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))
     }
 

@@ -74,6 +74,15 @@ pub async fn get_many(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -
     query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 
+/// The same, each with its id.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get_each(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -> Result<Vec<(Uuid, Contact)>, Fault> {
+    let found = get_many(conn, ctx, scope, ids).await?;
+    Ok(found.into_iter().map(|contact| (contact.id(), contact)).collect())
+}
+
 /// The live contact that another system calls so, if it is in `scope`.
 ///
 /// # Errors
