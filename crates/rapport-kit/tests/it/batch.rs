@@ -1,5 +1,6 @@
 //! Reads that arrive together: one statement for many, and nobody is answered with what is not theirs.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,12 +29,13 @@ fn read<'a>(conn: &'a mut Conn, ctx: &'a Ctx, _: &'a Scope, ids: &'a [Uuid]) -> 
         if ids.contains(&Uuid::nil()) {
             return Err(Fault::contended());
         }
-        let found: Vec<Uuid> = sqlx::query_scalar("select id from unnest($1::uuid[]) sent(id) where id <> $2")
+        let found: Vec<Uuid> = sqlx::query_scalar("select distinct id from unnest($1::uuid[]) sent(id) where id <> $2")
             .bind(ids.to_vec())
             .bind(Uuid::max())
             .fetch_all(conn)
             .await?;
-        Ok(found.into_iter().map(|id| (id, ids.len())).collect())
+        let sought = ids.iter().collect::<BTreeSet<_>>().len();
+        Ok(found.into_iter().map(|id| (id, sought)).collect())
     })
 }
 
