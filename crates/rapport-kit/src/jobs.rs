@@ -27,6 +27,7 @@ mod sql;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use prost::Message;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::job_service_server::JobServiceServer;
 use tokio::sync::Notify;
@@ -44,11 +45,13 @@ use crate::ctx::Ctx;
 use crate::db::{Db, SystemDb};
 use crate::fault::Fault;
 use crate::files::Files;
+use crate::name;
 use crate::page::Sealer;
 use crate::policy::Policy;
 use crate::process::App;
 use crate::tasks::Tasks;
 
+const READ: &str = "jobs.job.read";
 /// Jobs of one tenant that may wait or run in a service; asking for more is refused.
 const LIVE: i64 = 100;
 /// Bytes of a request that a job keeps.
@@ -143,6 +146,22 @@ impl Jobs {
         sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &job, request, entry).await?;
         self.wake.notify_one();
         Ok(Done::Written(told))
+    }
+
+    /// The job of this name with what was asked for and where its last committed step left off (the empty message before
+    /// the first one), for a report of the service's own. The caller must be let at the job by `jobs.job.read`, as
+    /// GetJob asks, and looks at its `kind`: jobs of other kinds keep other messages, one that undoes keeps no request.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (RECORD_NOT_FOUND), for a job that keeps other messages too.
+    pub async fn told<R: Message + Default, C: Message + Default>(&self, ctx: &Ctx, name: &str) -> Result<(pb::Job, R, C), Fault> {
+        let id = name::parse_own(self.service, COLLECTION, name, "name")?;
+        let work = sql::get_work(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
+        let work = work.ok_or_else(|| Fault::not_found(name))?;
+        match (R::decode(work.request.as_slice()), C::decode(work.checkpoint.as_slice())) {
+            (Ok(request), Ok(checkpoint)) => Ok((work.job.told(self.service), request, checkpoint)),
+            _ => Err(Fault::not_found(name)),
+        }
     }
 
     fn kind(&self, name: &str) -> Option<&'static Kind> {

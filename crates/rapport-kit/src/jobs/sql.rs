@@ -40,6 +40,15 @@ pub(crate) async fn get(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> 
     Ok(query.build_query_as().fetch_optional(conn).await?)
 }
 
+/// The job with what it keeps between steps, if it is in `scope`.
+pub(super) async fn get_work(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<Work>, Fault> {
+    let mut query = select(ctx, scope, |query| {
+        query.push(", ").push(OF_WORK);
+    });
+    query.push(" and j.id = ").push_bind(id);
+    Ok(query.build_query_as().fetch_optional(conn).await?)
+}
+
 /// Stores a new job with its journal entry, unless the tenant has too many.
 pub(super) async fn insert(conn: &mut Conn, ctx: &Ctx, job: &Job, request: &[u8], entry: Entry) -> Result<(), Fault> {
     let stored = sqlx::query(

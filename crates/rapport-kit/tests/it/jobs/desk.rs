@@ -102,7 +102,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     })
 }
 
-/// Starts a job for a request's name, and answers its name.
+/// Starts a job for a request's name, and answers its name; for the name of a job, how far that one is.
 struct Counter {
     jobs: Jobs,
 }
@@ -111,6 +111,11 @@ struct Counter {
 impl AuditService for Counter {
     async fn list_changes(&self, request: Request<pb::ListChangesRequest>) -> Result<Response<pb::ListChangesResponse>, Status> {
         let ctx = Ctx::of(&request)?;
+        if request.get_ref().name.starts_with("services/") {
+            let (job, asked, place): (pb::Job, String, i64) = self.jobs.told(&ctx, &request.get_ref().name).await?;
+            let told = format!("{}: {place} of {asked}", job.state().as_str_name());
+            return Ok(Response::new(pb::ListChangesResponse { next_page_token: told, ..pb::ListChangesResponse::default() }));
+        }
         let asked = Asked { kind: "probe.count", request: request.get_ref().name.encode_to_vec(), input_files: Vec::new() };
         let job = self.jobs.start(&ctx, asked).await?;
         Ok(Response::new(pb::ListChangesResponse { next_page_token: job.name, ..pb::ListChangesResponse::default() }))
