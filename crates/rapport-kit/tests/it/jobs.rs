@@ -1,6 +1,7 @@
 //! Long work: done once to its end whatever dies on the way, followed, cancelled, taken back.
 
 pub(crate) mod desk;
+mod ends;
 
 use rapport_kit::tasks::Window;
 use rapport_kit::testing::eventually;
