@@ -146,6 +146,12 @@ that one of three calls in the night wakes nobody. */}}
   expr: max(rapport_inbox_dead_letters{SELECTOR}) > 0
   summary: VALUE events could not be handled and wait for a decision
   todo: List them, mend the cause, then replay or discard them. Later events of their records wait behind them.
+- alert: RapportJobsWait
+  severity: ticket
+  for: 5m
+  expr: max(rapport_jobs_oldest_seconds{SELECTOR}) > 900
+  summary: a job has waited VALUE seconds for its turn
+  todo: Look whether pods work on jobs (config.jobs), whether this release knows the job's kind, and at the load of the database.
 - alert: RapportPolicyOld
   severity: page
   for: 3m

@@ -90,6 +90,9 @@ histogram_quantile({{ index . 0 }}, sum by ({{ index . 1 }}, le) (rate({{ index 
     - title: Dead letters
       unit: short
       queries: [{expr: 'max(rapport_inbox_dead_letters{SELECTOR})', legend: wait for a decision}]
+    - title: Oldest job that waits
+      unit: s
+      queries: [{expr: 'max(rapport_jobs_oldest_seconds{SELECTOR})', legend: age}]
     - title: Consumers at the broker
       unit: short
       queries: [{expr: 'sum by (pod) (rapport_broker_consumers{SELECTOR})', legend: <pod>}]

@@ -237,6 +237,14 @@ impl Ctx {
         }
     }
 
+    /// Refuses whoever has `permission` on nothing.
+    pub(crate) fn require(&self, permission: &str) -> Result<(), Fault> {
+        if self.scope_of(permission).permits_anything() {
+            return Ok(());
+        }
+        Err(Fault::denied("PERMISSION_MISSING", format!("Ask an administrator for a role with {permission}.")).with("permission", permission))
+    }
+
     /// Field rules of `<service>.<resource>` for this caller.
     #[must_use]
     pub fn fields(&self, resource: &str) -> &FieldRules {

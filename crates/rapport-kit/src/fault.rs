@@ -237,8 +237,9 @@ impl From<sqlx::Error> for Fault {
             (_, Some("22021" | "22P05")) => Self::argument("TEXT_INVALID", "Leave out the character NUL: no text can have it."),
             (_, Some("57014")) => Self::deadline().because(error),
             (_, Some("40001" | "40P01" | "55P03")) => Self::contended().because(error),
-            (_, Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300"))
-            | (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_), _) => {
+            // A transaction that idled too long (25P03) and words that were not understood are mistakes of ours: whoever
+            // tries again must count.
+            (_, Some("57P01" | "57P02" | "57P03" | "57P05" | "53300")) | (sqlx::Error::Io(_) | sqlx::Error::Tls(_), _) => {
                 Self::unavailable("DATABASE_AWAY", "The database does not answer at this moment; send the request again.").because(error)
             }
             _ => Self::internal(error),
@@ -300,6 +301,13 @@ mod tests {
             let bytes: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
             assert!(bytes < 8 * 1024, "{bytes} bytes: {response:?}");
         }
+    }
+
+    #[test]
+    fn a_conversation_with_the_database_that_went_wrong_is_our_mistake_and_one_that_broke_off_is_not() {
+        let broken = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        assert_eq!(Fault::from(broken).code(), Code::Unavailable);
+        assert_eq!(Fault::from(sqlx::Error::Protocol("an answer to nothing".to_owned())).code(), Code::Internal);
     }
 
     #[test]

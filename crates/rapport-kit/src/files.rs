@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a file's bytes stand in the service's own database, in chunks, so that every pod reads them, a restored
 //! backup has the files that its rows speak of, and what a job writes commits together with the step that wrote it. A
-//! complete file never changes, and its SHA-256 was computed from what is stored. Tenants are apart by row-level
+//! complete file never changes, and its SHA-256 was computed from what is stored. What a job wrote is read by those who
+//! may do what that job does, for as long as they may. Tenants are apart by row-level
 //! security as everywhere. Files go with their retention, uploads that nobody completed after a day.
 //!
 //! The chunks are reached through `sql.rs` alone: appended, read from an offset on, gone with their file.
@@ -22,7 +23,7 @@ use crate::clock;
 use crate::common;
 use crate::config;
 use crate::ctx::Ctx;
-use crate::db::{Conn, Db, Tx};
+use crate::db::{Db, Tx};
 use crate::fault::Fault;
 use crate::journal::{self, Entry, Record};
 use crate::name;
@@ -32,6 +33,8 @@ pub(crate) const COLLECTION: &str = "files";
 const READ: &str = "files.file.read";
 /// Bytes of the largest chunk.
 pub(crate) const CHUNK: usize = 1024 * 1024;
+/// Bytes of the smallest chunk of an upload that is not its last: a file of crumbs could not be read or deleted in time.
+pub(crate) const CRUMB: usize = 64 * 1024;
 /// Files that a tenant may have in a service.
 pub(crate) const MOST: i64 = 10_000;
 /// An upload that is not complete after this time goes away.
@@ -56,6 +59,8 @@ pub struct File {
     pub(crate) owner: String,
     pub(crate) stored: i64,
     pub(crate) sha256: Option<Vec<u8>>,
+    /// What the job that wrote it asks for; none for an upload.
+    pub(crate) permission: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) completed_at: Option<DateTime<Utc>>,
     pub(crate) expires_at: DateTime<Utc>,
@@ -87,11 +92,15 @@ impl Files {
     /// The complete file that a request names in `field`, if the caller may read it.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (RECORD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_INCOMPLETE).
+    /// INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (RECORD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_INCOMPLETE);
+    /// PERMISSION_DENIED (PERMISSION_MISSING) for what a job wrote that the caller could not have asked for.
     pub async fn ready(&self, ctx: &Ctx, name: &str, field: &str) -> Result<File, Fault> {
         let id = name::parse_own(self.service, COLLECTION, name, field)?;
         let file = find(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
         let file = file.ok_or_else(|| Fault::not_found(name))?;
+        if let Some(permission) = &file.permission {
+            ctx.require(permission)?;
+        }
         if file.is_ready() { Ok(file) } else { Err(file.incomplete(self.service)) }
     }
 
@@ -106,44 +115,76 @@ impl Files {
     }
 
     /// Begins a file of whoever acts, for a job to write. A step that does so names it in its outputs; it is complete
-    /// when the job has ended, whatever its end was.
+    /// when the job has ended, whatever its end was, and read by those alone who may do what the job does.
     ///
     /// # Errors
     /// What the database answers.
     pub async fn create(&self, tx: &mut Tx, ctx: &Ctx, display_name: &str, media_type: &str) -> Result<Uuid, Fault> {
-        let file = File { expires_at: ctx.now() + self.keep, ..File::new(ctx, display_name, media_type, None) };
+        let permission = ctx.job().map(|_| ctx.permission().to_owned());
+        let file = File { permission, expires_at: ctx.now() + self.keep, ..File::new(ctx, display_name, media_type, None) };
         let entry = file.entry(ctx, &pb::FileCreated { file: Some(file.told(self.service)) })?;
         // Room for what a job leaves is not refused: what it was to say would be lost.
         insert(tx.conn(), &file, None, entry).await?;
         Ok(file.id)
     }
 
-    /// Appends to a file that a job writes.
+    /// Appends to a file that a job writes. A step that goes past the largest file there may be fails with its job,
+    /// which keeps what the steps before it wrote.
     ///
     /// # Errors
-    /// NOT_FOUND (RECORD_NOT_FOUND) if it was deleted or is complete; what the database answers.
+    /// NOT_FOUND (RECORD_NOT_FOUND) if it was deleted or is complete; FAILED_PRECONDITION (FILE_TOO_LARGE); what the
+    /// database answers.
     pub async fn append(&self, tx: &mut Tx, ctx: &Ctx, id: Uuid, bytes: &[u8]) -> Result<(), Fault> {
+        let most = self.largest();
         for chunk in bytes.chunks(CHUNK) {
-            if !sql::append(tx.conn(), ctx.tenant(), id, chunk).await? {
-                return Err(Fault::not_found(name::format_own(self.service, COLLECTION, id)));
+            if sql::append(tx.conn(), ctx.tenant(), id, chunk, most).await? {
+                continue;
             }
+            let name = name::format_own(self.service, COLLECTION, id);
+            return match sql::get(tx.conn(), ctx.tenant(), id).await? {
+                Some(file) if !file.is_ready() => {
+                    Err(Fault::precondition("FILE_TOO_LARGE", format!("Ask for less at once: a file may take at most {most} bytes."))
+                        .with("name", name)
+                        .with("most_bytes", most.to_string()))
+                }
+                _ => Err(Fault::not_found(name)),
+            };
         }
         Ok(())
     }
 
-    /// Completes a file that a job wrote, unless it was deleted or is complete.
-    pub(crate) async fn finish(&self, tx: &mut Tx, ctx: &Ctx, id: Uuid) -> Result<(), Fault> {
-        let Some(file) = sql::get(tx.conn(), ctx.tenant(), id).await?.filter(|file| !file.is_ready()) else { return Ok(()) };
-        let (size, digest) = digest(tx.conn(), ctx.tenant(), id).await?;
-        let done = file.completed(size, digest, ctx.now(), self.keep);
+    /// A file that a job wrote as it is when it is complete; none if it was deleted or is complete. It reads all of the
+    /// file for its checksum: nothing may be locked meanwhile.
+    pub(crate) async fn hashed(&self, ctx: &Ctx, id: Uuid) -> Result<Option<File>, Fault> {
+        let file = sql::get(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id).await?;
+        let Some(file) = file.filter(|file| !file.is_ready()) else { return Ok(None) };
+        let (size, digest) = self.digest(ctx, id).await?;
+        Ok(Some(file.completed(size, digest, ctx.now(), self.keep)))
+    }
+
+    /// Completes a file that a job wrote ([`Files::hashed`]), unless it was deleted meanwhile.
+    pub(crate) async fn finish(&self, tx: &mut Tx, ctx: &Ctx, done: &File) -> Result<(), Fault> {
         let entry = done.entry(ctx, &pb::FileCompleted { file: Some(done.told(self.service)) })?;
-        complete(tx.conn(), &done, entry).await?;
+        complete(tx.conn(), done, entry).await?;
         Ok(())
+    }
+
+    /// How many bytes of the file are stored, and their SHA-256. Between two chunks no connection is held.
+    pub(crate) async fn digest(&self, ctx: &Ctx, id: Uuid) -> Result<(i64, Vec<u8>), Fault> {
+        let (mut size, mut digest) = (0, Context::new(&SHA256));
+        loop {
+            let bytes = sql::read_at(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id, size).await?.unwrap_or_default();
+            if bytes.is_empty() {
+                return Ok((size, digest.finish().as_ref().to_vec()));
+            }
+            digest.update(&bytes);
+            size += i64::try_from(bytes.len()).map_err(Fault::internal)?;
+        }
     }
 
     /// An upload that the caller begins now.
     pub(crate) fn upload(&self, ctx: &Ctx, sent: &pb::File) -> Result<File, Fault> {
-        let most = i64::from(self.limits.largest_mib) * MIB;
+        let most = self.largest();
         let mut wrong = Vec::new();
         let mut require = |holds: bool, field: &str, text: String| {
             if !holds {
@@ -161,6 +202,11 @@ impl Files {
         }
         let media_type = if sent.media_type.is_empty() { "application/octet-stream" } else { &sent.media_type };
         Ok(File::new(ctx, &sent.display_name, media_type, Some(sent.size_bytes)))
+    }
+
+    /// Bytes of the largest file.
+    fn largest(&self) -> i64 {
+        i64::from(self.limits.largest_mib) * MIB
     }
 
     /// Bytes that a tenant's files may take together.
@@ -188,6 +234,7 @@ impl File {
             owner: ctx.actor().subject().to_owned(),
             stored: 0,
             sha256: None,
+            permission: None,
             created_at: ctx.now(),
             completed_at: None,
             expires_at: ctx.now() + UPLOAD,
@@ -251,17 +298,4 @@ impl File {
 /// The stored number of a state, which is the proto's.
 fn number(state: pb::FileState) -> i16 {
     i16::try_from(i32::from(state)).unwrap_or_default()
-}
-
-/// How many bytes of the file are stored, and their SHA-256.
-pub(crate) async fn digest(conn: &mut Conn, tenant: Uuid, id: Uuid) -> Result<(i64, Vec<u8>), Fault> {
-    let (mut size, mut digest) = (0, Context::new(&SHA256));
-    loop {
-        let bytes = sql::read_at(conn, tenant, id, size).await?.unwrap_or_default();
-        if bytes.is_empty() {
-            return Ok((size, digest.finish().as_ref().to_vec()));
-        }
-        digest.update(&bytes);
-        size += i64::try_from(bytes.len()).map_err(Fault::internal)?;
-    }
 }

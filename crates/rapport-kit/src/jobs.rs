@@ -9,7 +9,11 @@
 //! A process works on a bounded number of jobs at once and puts each back after a few seconds if it is not done; the
 //! next one is of the tenant that has the fewest at work, so that no tenant waits for another's long job. A step that
 //! fails for a passing reason is tried again with growing waits; one that fails, or kills its process, five times
-//! without a step between ends the job.
+//! without a step between ends the job, and so does one whose surroundings are away for a day. A job of a kind that this
+//! release lacks waits a day for one that has it, says so meanwhile, and fails then; cancelled, it ends at once.
+//!
+//! Behind the last step the files that the job wrote are read through for their checksums, under the lease and outside
+//! of any transaction; then its end and theirs commit together.
 //!
 //! What a service adds is a table of [`Kind`]s: for each a plain function that does one step ([`Run`]).
 //!
@@ -27,6 +31,7 @@ mod sql;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use prost::Message;
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::job_service_server::JobServiceServer;
 use tokio::sync::Notify;
@@ -44,13 +49,17 @@ use crate::ctx::Ctx;
 use crate::db::{Db, SystemDb};
 use crate::fault::Fault;
 use crate::files::Files;
+use crate::name;
 use crate::page::Sealer;
 use crate::policy::Policy;
 use crate::process::App;
 use crate::tasks::Tasks;
 
+const READ: &str = "jobs.job.read";
 /// Jobs of one tenant that may wait or run in a service; asking for more is refused.
 const LIVE: i64 = 100;
+/// What is told of a job whose kind this release lacks.
+const UNKNOWN: &str = "This release does not know this kind of work. The job waits a day for one that does, and fails then.";
 /// Bytes of a request that a job keeps.
 const REQUEST: usize = 256 * 1024;
 
@@ -62,7 +71,7 @@ pub type StepFn = for<'a> fn(&'a Run) -> BoxFuture<'a, Result<Committed, Fault>>
 pub struct Kind {
     /// `<service>.<work>`, such as `contacts.import`.
     pub name: &'static str,
-    /// What whoever asks for it must be permitted, at each step.
+    /// What whoever asks for it must be permitted, at each step, and whoever reads what it wrote.
     pub permission: &'static str,
     /// A step of the work.
     pub step: StepFn,
@@ -130,19 +139,50 @@ impl Jobs {
 
     /// Starts the job that takes back what `job` did.
     pub(crate) async fn undo(&self, ctx: &Ctx, job: &Job) -> Result<Done<pb::Job>, Fault> {
-        job.require_undoable(self.service)?;
+        job.require_undoable(self.service, self.undoes(&job.kind))?;
         let undo = Job { undoes: Some(job.id), ..Job::new(ctx, &job.kind, &job.permission, job.input_ids.clone()) };
         let clash = |fault: Fault| if fault.constraint() == Some("job_undo") { job::undone(job.name(self.service)) } else { fault };
         self.store(ctx, undo, &[]).await.map_err(clash)
     }
 
     async fn store(&self, ctx: &Ctx, job: Job, request: &[u8]) -> Result<Done<pb::Job>, Fault> {
-        job::require_permission(ctx, &job.permission)?;
+        ctx.require(&job.permission)?;
         let told = job.told(self.service);
         let entry = job.entry(ctx, &pb::JobStarted { job: Some(told.clone()) })?;
         sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &job, request, entry).await?;
         self.wake.notify_one();
         Ok(Done::Written(told))
+    }
+
+    /// The job of this name with what was asked for and where its last committed step left off (the empty message before
+    /// the first one), for a report of the service's own. The caller must be let at the job by `jobs.job.read`, as
+    /// GetJob asks, and looks at its `kind`: jobs of other kinds keep other messages, one that undoes keeps no request.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (RECORD_NOT_FOUND), for a job that keeps other messages too.
+    pub async fn told<R: Message + Default, C: Message + Default>(&self, ctx: &Ctx, name: &str) -> Result<(pb::Job, R, C), Fault> {
+        let id = name::parse_own(self.service, COLLECTION, name, "name")?;
+        let work = sql::get_work(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
+        let work = work.ok_or_else(|| Fault::not_found(name))?;
+        match (R::decode(work.request.as_slice()), C::decode(work.checkpoint.as_slice())) {
+            (Ok(request), Ok(checkpoint)) => Ok((self.shown(&work.job), request, checkpoint)),
+            _ => Err(Fault::not_found(name)),
+        }
+    }
+
+    /// The job as callers see it: one that nobody here knows how to do says so.
+    pub(crate) fn shown(&self, job: &Job) -> pb::Job {
+        let mut told = job.told(self.service);
+        told.undoable &= self.undoes(&job.kind);
+        if !job.has_ended() && self.kind(&job.kind).is_none() {
+            told.message = UNKNOWN.to_owned();
+        }
+        told
+    }
+
+    /// Whether work of this kind can be taken back by this release.
+    fn undoes(&self, kind: &str) -> bool {
+        self.kind(kind).is_some_and(|kind| kind.undo.is_some())
     }
 
     fn kind(&self, name: &str) -> Option<&'static Kind> {

@@ -114,6 +114,7 @@ gauges! {
     outbox_rows: "rapport_outbox_waiting", "Events that wait to be sent, counted to 10,000.";
     unclaimed_keys: "rapport_outbox_unclaimed_keys", "Event keys that nobody has asked for yet.";
     held_records: "rapport_outbox_held_records", "Records whose events came back or were refused in the last round of this process.";
+    jobs_age: "rapport_jobs_oldest_seconds", "How long the job that has waited longest for its turn has waited.";
     dead_letters: "rapport_inbox_dead_letters", "Dead letters that wait for somebody to decide, counted to 10,000.";
     broker_consumers: "rapport_broker_consumers", "Consumers of this process that the broker has accepted.";
     database_up: "rapport_database_up", "Whether the database answered in the last round of upkeep.";

@@ -4,7 +4,7 @@
 //! nobody is listened to who shows none that its authority signed; connections are bounded, from their first byte, and
 //! whoever comes beyond the bound is told so; at the end of the process health says NOT_SERVING
 //! first, then new connections are refused, running calls end within the drain time, and what is idle (raw TCP
-//! connections, watches of health) holds nothing up.
+//! connections, watches of health, streams of which nobody takes anything) holds nothing up.
 
 mod answering;
 mod attached;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,6 +29,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 
 use answering::Answering;
+use attached::Calls;
 pub(crate) use front::{Front, Slots, asked_time};
 
 use crate::metrics;
@@ -146,7 +147,7 @@ impl Server {
             let server = Arc::clone(&server);
             async move { Ok::<_, Infallible>(Arc::clone(&server.front).call(server.routes.clone(), request, crowded).await) }
         });
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let mut builder = http2::Builder::new(Calls);
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)

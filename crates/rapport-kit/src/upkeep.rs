@@ -1,6 +1,6 @@
 //! What every service does on the side: partitions ahead of time, rows away that have been kept long enough
 //! (access log, inbox, idempotency keys, ended sessions, dead letters of no tenant, jobs, files), the seal and its verification,
-//! and the figures of the database, the outbox and the dead letters.
+//! and the figures of the database, the outbox, the dead letters and the jobs.
 //!
 //! Guarantees: each statement takes at most 10,000 rows and each round a bounded number of statements, so that
 //! neither a lock nor a connection is held for long however much there is.
@@ -185,5 +185,10 @@ async fn figures(db: &SystemDb) -> Result<(), Fault> {
         .fetch_one(&mut conn)
         .await?;
     metrics::dead_letters().set(dead);
+    let waits: Option<i64> =
+        sqlx::query_scalar("select extract(epoch from now() - min(due_at))::bigint from kit.job where state in (1, 2) and due_at <= now()")
+            .fetch_one(&mut conn)
+            .await?;
+    metrics::jobs_age().set(waits.unwrap_or(0));
     Ok(())
 }

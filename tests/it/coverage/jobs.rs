@@ -6,29 +6,33 @@ use rapport_proto::common::v1 as pb;
 
 use super::scene::{Scene, Valid};
 
+/// A kind of job that nobody works on.
+const NOBODYS: &str = "contacts.nothing";
+/// One whose work can be taken back.
+const UNDOABLE: &str = "contacts.import";
 const BYTES: &[u8] = b"abc";
 /// SHA-256 of [`BYTES`], the first example of FIPS 180-2.
 const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 pub(super) async fn get_job(scene: &Scene) -> Valid {
-    let name = job(scene, pb::JobState::Running).await;
+    let name = job(scene, pb::JobState::Running, NOBODYS).await;
     Valid::read(&pb::GetJobRequest { name }).about_a_record()
 }
 
 pub(super) async fn list_jobs(scene: &Scene) -> Valid {
     for _ in 0..3 {
-        job(scene, pb::JobState::Succeeded).await;
+        job(scene, pb::JobState::Succeeded, NOBODYS).await;
     }
     Valid::read(&pb::ListJobsRequest { parent: scene.service().to_owned(), ..pb::ListJobsRequest::default() })
 }
 
 pub(super) async fn cancel_job(scene: &Scene) -> Valid {
-    let name = job(scene, pb::JobState::Pending).await;
+    let name = job(scene, pb::JobState::Pending, NOBODYS).await;
     Valid::change(&pb::CancelJobRequest { name }, 1).about_a_record()
 }
 
 pub(super) async fn undo_job(scene: &Scene) -> Valid {
-    let name = job(scene, pb::JobState::Succeeded).await;
+    let name = job(scene, pb::JobState::Succeeded, UNDOABLE).await;
     Valid::change(&pb::UndoJobRequest { name }, 1).about_a_record()
 }
 
@@ -61,18 +65,19 @@ pub(super) async fn delete_file(scene: &Scene) -> Valid {
     Valid::change(&pb::DeleteFileRequest { name }, 1).about_a_record()
 }
 
-/// The name of an administrator's job that stands so, of a kind that nobody works on.
-async fn job(scene: &Scene, state: pb::JobState) -> String {
+/// The name of an administrator's job that stands so.
+async fn job(scene: &Scene, state: pb::JobState, kind: &str) -> String {
     let id = clock::new_id();
     sqlx::query(
         "insert into kit.job (tenant_id, id, kind, permission, undoable, state, owner_id, actor, request, input_ids, created_at, updated_at, ended_at)
-         values ($1, $2, 'contacts.nothing', 'contacts.contact.read', true, $3, $4, $5, '', '{}', now(), now(), case when $3 > 2 then now() end)",
+         values ($1, $2, $6, 'contacts.contact.read', true, $3, $4, $5, '', '{}', now(), now(), case when $3 > 2 then now() end)",
     )
     .bind(scene.administrator.tenant)
     .bind(id)
     .bind(i16::try_from(i32::from(state)).expect("a small number"))
     .bind(scene.administrator.id)
     .bind(scene.administrator.name())
+    .bind(kind)
     .execute(&mut scene.database().await)
     .await
     .expect("a job is stored");

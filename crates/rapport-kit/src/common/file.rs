@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::command::{self, ATTEMPTS, Done};
 use crate::ctx::Ctx;
 use crate::fault::Fault;
-use crate::files::{self, CHUNK, COLLECTION, File, Files, MOST};
+use crate::files::{self, CHUNK, COLLECTION, CRUMB, File, Files, MOST};
 use crate::name;
 
 /// The files of one service.
@@ -131,6 +131,11 @@ impl FileDesk {
                 .with("name", name)
                 .with("stored_bytes", file.stored.to_string()));
         }
+        if Some(end) != file.size && end - offset < i64::try_from(CRUMB).map_err(Fault::internal)? {
+            return Err(Fault::precondition("CHUNK_TOO_SMALL", format!("Send at least {CRUMB} bytes at once, save at the end of the file."))
+                .with("name", name)
+                .with("least_bytes", CRUMB.to_string()));
+        }
         Ok(())
     }
 
@@ -148,15 +153,18 @@ impl FileDesk {
         if file.size != Some(file.stored) {
             return Err(file.incomplete(self.files.service));
         }
-        let mut conn = self.files.db.for_tenant(ctx).await?;
-        let (size, digest) = files::digest(&mut conn, ctx.tenant(), id).await?;
+        let (size, digest) = self.files.digest(ctx, id).await?;
         if size != file.stored || digest != sent {
             return Err(mismatch().with("name", name));
         }
         let done = file.completed(size, digest, ctx.now(), self.files.keep());
         let told = done.told(self.files.service);
         let entry = done.entry(ctx, &pb::FileCompleted { file: Some(told.clone()) })?;
-        if files::complete(&mut conn, &done, entry).await? { Ok(Done::Written(told)) } else { Err(Fault::contended()) }
+        if files::complete(&mut self.files.db.for_tenant(ctx).await?, &done, entry).await? {
+            Ok(Done::Written(told))
+        } else {
+            Err(Fault::contended())
+        }
     }
 
     /// Chunk by chunk as the caller takes them; between them nothing is held.

@@ -50,7 +50,7 @@ impl JobService for JobDesk {
         let ctx = Ctx::of(&request)?;
         let id = self.id(&request.get_ref().name)?;
         let job = self.find(&ctx, id).await?;
-        Ok(Response::new(job.told(self.jobs.service)))
+        Ok(Response::new(self.jobs.shown(&job)))
     }
 
     async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Result<Response<pb::ListJobsResponse>, Status> {
@@ -101,7 +101,7 @@ impl JobDesk {
         let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
         let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut self.jobs.db.for_tenant(ctx).await?, size, place).await?;
         let jobs = rows.iter().map(Job::from_row).collect::<Result<Vec<Job>, sqlx::Error>>()?;
-        Ok(pb::ListJobsResponse { jobs: jobs.iter().map(|job| job.told(self.jobs.service)).collect(), next_page_token })
+        Ok(pb::ListJobsResponse { jobs: jobs.iter().map(|job| self.jobs.shown(job)).collect(), next_page_token })
     }
 
     /// Read, decide, write; again if the job began or ended meanwhile.

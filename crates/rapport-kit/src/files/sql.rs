@@ -13,7 +13,7 @@ use crate::journal::Entry;
 /// Files that retention removes with one statement: each may have a thousand chunks.
 pub(crate) const PIECE: u64 = 50;
 const SELECT: &str = "select f.tenant_id, f.id, f.version, f.state, f.owner_id, f.owner, f.display_name, f.media_type, f.size, f.stored, f.sha256,
-    f.created_at, f.completed_at, f.expires_at from kit.file f where f.tenant_id = ";
+    f.permission, f.created_at, f.completed_at, f.expires_at from kit.file f where f.tenant_id = ";
 /// Where access looks.
 const TABLE: Table = Table { tenant: "f.tenant_id", id: "f.id", owner: "f.owner_id" };
 
@@ -37,8 +37,8 @@ pub(super) async fn get(conn: &mut Conn, tenant: Uuid, id: Uuid) -> Result<Optio
 pub(crate) async fn insert(conn: &mut Conn, file: &File, room: Option<i64>, entry: Entry) -> Result<bool, Fault> {
     let stored = sqlx::query(
         "with w as (
-           insert into kit.file (tenant_id, id, owner_id, owner, display_name, media_type, size, created_at, expires_at)
-           select $1, $2, $3, $4, $5, $6, $7, $8, $9
+           insert into kit.file (tenant_id, id, owner_id, owner, display_name, media_type, size, created_at, expires_at, permission)
+           select $1, $2, $3, $4, $5, $6, $7, $8, $9, $13
            where $10 is null or (select count(*) < $11 and coalesce(sum(coalesce(size, stored)), 0) <= $10 - $7 from kit.file where tenant_id = $1)
            returning 1
          ) select kit.record($12) from w",
@@ -55,6 +55,7 @@ pub(crate) async fn insert(conn: &mut Conn, file: &File, room: Option<i64>, entr
     .bind(room)
     .bind(MOST)
     .bind(entry)
+    .bind(&file.permission)
     .fetch_optional(conn)
     .await?;
     Ok(stored.is_some())
@@ -77,16 +78,18 @@ pub(crate) async fn append_at(conn: &mut Conn, file: &File, offset: i64, bytes: 
     Ok(done.rows_affected() > 0)
 }
 
-/// Appends to a file of a job; false if it is gone or complete.
-pub(super) async fn append(conn: &mut Conn, tenant: Uuid, id: Uuid, bytes: &[u8]) -> Result<bool, Fault> {
+/// Appends to a file of a job; false if it is gone or complete, or would take more than `most` bytes.
+pub(super) async fn append(conn: &mut Conn, tenant: Uuid, id: Uuid, bytes: &[u8], most: i64) -> Result<bool, Fault> {
     let done = sqlx::query(
         "with grown as (
-           update kit.file set stored = stored + length($3) where tenant_id = $1 and id = $2 and state = 1 and size is null returning stored
+           update kit.file set stored = stored + length($3)
+           where tenant_id = $1 and id = $2 and state = 1 and size is null and stored + length($3) <= $4 returning stored
          ) insert into kit.file_chunk (tenant_id, file_id, start, bytes) select $1, $2, stored - length($3), $3 from grown",
     )
     .bind(tenant)
     .bind(id)
     .bind(bytes)
+    .bind(most)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() > 0)

@@ -57,6 +57,8 @@ pub(crate) struct Work {
     pub(crate) fence: i64,
     /// Takings without a step, this one included.
     pub(crate) attempts: i32,
+    /// Whether the last step is committed, so that only the end is left.
+    pub(crate) all_done: bool,
 }
 
 impl Job {
@@ -112,8 +114,8 @@ impl Job {
         self
     }
 
-    /// Refuses a job whose work cannot be taken back, or not yet.
-    pub(super) fn require_undoable(&self, service: &str) -> Result<(), Fault> {
+    /// Refuses a job whose work cannot be taken back, or not yet; `known` is whether this release has steps for it.
+    pub(super) fn require_undoable(&self, service: &str, known: bool) -> Result<(), Fault> {
         let name = self.name(service);
         if !self.has_ended() {
             return Err(Fault::precondition("JOB_NOT_ENDED", "Cancel the job or wait for its end before you undo it.").with("name", name));
@@ -123,6 +125,10 @@ impl Job {
         }
         if !self.undoable {
             return Err(Fault::precondition("JOB_NOT_UNDOABLE", "What a job of this kind does cannot be taken back.").with("name", name));
+        }
+        if !known {
+            return Err(Fault::precondition("JOB_NOT_UNDOABLE", "This release does not know how to take back what a job of this kind does.")
+                .with("name", name));
         }
         Ok(())
     }
@@ -170,12 +176,4 @@ pub(super) fn number(state: pb::JobState) -> i16 {
 /// The refusal of a second job that takes back the same work.
 pub(super) fn undone(name: String) -> Fault {
     Fault::precondition("JOB_UNDONE", "The job is undone, or being undone right now.").with("name", name)
-}
-
-/// Refuses whoever may not do what the job does.
-pub(super) fn require_permission(ctx: &Ctx, permission: &str) -> Result<(), Fault> {
-    if ctx.scope_of(permission).permits_anything() {
-        return Ok(());
-    }
-    Err(Fault::denied("PERMISSION_MISSING", format!("Ask an administrator for a role with {permission}.")).with("permission", permission))
 }

@@ -1,7 +1,6 @@
 //! One step of a job, as the service's own function sees it.
 
 use prost::Message;
-use rapport_proto::common::v1 as pb;
 use uuid::Uuid;
 
 use super::job::Work;
@@ -47,7 +46,6 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Committed {
     pub(super) work: Work,
-    pub(super) ended: bool,
 }
 
 impl Step {
@@ -149,21 +147,9 @@ impl Run {
     /// step has happened then, unless the connection broke while the answer was on its way.
     pub async fn commit(&self, mut tx: Tx, step: Step) -> Result<Committed, Fault> {
         let work = sql::advance(&mut tx, &self.work, &step, self.ctx.now()).await?.ok_or_else(Fault::contended)?;
-        if step.ended {
-            end(&mut tx, &self.ctx, &self.files, &work, pb::JobState::Succeeded, None).await?;
-        }
         self.tasks.at(Window::BeforeStepCommit).await;
         tx.commit().await?;
         self.tasks.at(Window::AfterStepCommit).await;
-        Ok(Committed { work, ended: step.ended })
+        Ok(Committed { work })
     }
-}
-
-/// Ends a job, unless another process has taken it since. The files that it wrote are complete then.
-pub(super) async fn end(tx: &mut Tx, ctx: &Ctx, files: &Files, work: &Work, state: pb::JobState, error: Option<pb::JobError>) -> Result<(), Fault> {
-    for id in &work.job.output_ids {
-        files.finish(tx, ctx, *id).await?;
-    }
-    sql::end(tx, ctx, files.service, work, state, error).await?.ok_or_else(Fault::contended)?;
-    Ok(())
 }

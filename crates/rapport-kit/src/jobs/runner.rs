@@ -4,15 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use rapport_proto::common::v1 as pb;
 use tonic::Code;
 
-use super::job::{Work, require_permission};
+use super::job::Work;
 use super::run::{Committed, Run};
-use super::{Jobs, Kind, StepFn, run, sql};
+use super::{Jobs, Kind, StepFn, sql};
 use crate::access::Access;
 use crate::access_log::AccessLog;
+use crate::clock;
 use crate::ctx::{Admitted, Call, Ctx};
 use crate::db::SystemDb;
 use crate::fault::Fault;
@@ -32,6 +34,8 @@ const ATTEMPTS: i32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Wait for something that is away.
 const AWAY: Duration = Duration::from_secs(2);
+/// A job that has waited so long for it without a step is given up.
+const PATIENCE: TimeDelta = TimeDelta::days(1);
 
 /// Where and as whom one process works.
 pub(super) struct Place {
@@ -49,9 +53,6 @@ struct Runner {
 }
 
 pub(super) fn run(jobs: &Jobs, place: Place, at_once: usize) {
-    if jobs.kinds.is_empty() {
-        return;
-    }
     let tasks = place.tasks.clone();
     let runner = Arc::new(Runner { jobs: jobs.clone(), place });
     for _ in 0..at_once {
@@ -91,22 +92,26 @@ impl Runner {
     /// Steps of one job, until it ends or others are to have their turn. What goes wrong here is mended by whoever
     /// takes the job next: it is as the last committed step left it.
     async fn turn(&self, mut work: Work) {
-        let Some(kind) = self.jobs.kind(&work.job.kind) else { return };
+        let kind = self.jobs.kind(&work.job.kind);
         let begun = Instant::now();
         let stopping = self.place.tasks.stopping();
         loop {
+            if work.all_done {
+                return self.end(kind, &work, pb::JobState::Succeeded, None).await;
+            }
             if work.job.cancelled_at.is_some() {
-                let ctx = self.ctx(kind, &work, Arc::default());
-                return self.end(&ctx, &work, pb::JobState::Cancelled, None).await;
+                return self.end(kind, &work, pb::JobState::Cancelled, None).await;
             }
             let stepped = match self.prepared(kind, &work).await {
-                Ok(run) => self.step(kind, &run).await,
+                Ok((kind, run)) => self.step(kind, &run).await,
                 Err(fault) => Err(fault),
             };
             match stepped {
-                Ok(Committed { ended: true, .. }) => return,
-                Ok(committed) => work = committed.work,
+                Ok(Committed { work: advanced }) => work = advanced,
                 Err(fault) => return self.fail(kind, &work, fault).await,
+            }
+            if work.all_done {
+                continue;
             }
             if begun.elapsed() > TURN || stopping.is_cancelled() {
                 return self.put_back(&work, Duration::ZERO, work.attempts).await;
@@ -114,8 +119,12 @@ impl Runner {
         }
     }
 
-    /// A step's surroundings, for somebody who may do what the job does.
-    async fn prepared(&self, kind: &Kind, work: &Work) -> Result<Run, Fault> {
+    /// What a step is done by and its surroundings, for somebody who may do what the job does.
+    async fn prepared<'a>(&self, kind: Option<&'a Kind>, work: &Work) -> Result<(&'a Kind, Run), Fault> {
+        let kind = kind.ok_or_else(|| {
+            Fault::precondition("JOB_KIND_UNKNOWN", "Ask for the job anew: the release that runs now does not know this kind of work.")
+                .with("kind", &work.job.kind)
+        })?;
         if work.attempts > ATTEMPTS {
             // Whatever it was, it took the process with it, or this job's step did not end.
             return Err(Fault::precondition("JOB_GIVEN_UP", "The job was begun again too often without a step forward; ask for less at once.")
@@ -123,16 +132,17 @@ impl Runner {
         }
         let access = self.jobs.policy.access(work.job.tenant_id, work.job.owner_id).await?;
         let access = access.ok_or_else(|| Fault::denied("JOB_OWNER_GONE", "Ask for the job anew: who asked for it takes no part any more."))?;
-        let ctx = self.ctx(kind, work, access);
-        require_permission(&ctx, kind.permission)?;
+        let ctx = self.ctx(Some(kind), work, access);
+        ctx.require(kind.permission)?;
         let Jobs { db, policy, files, .. } = self.jobs.clone();
-        Ok(Run { ctx, work: work.clone(), db, policy, files, tasks: self.place.tasks.clone() })
+        Ok((kind, Run { ctx, work: work.clone(), db, policy, files, tasks: self.place.tasks.clone() }))
     }
 
-    fn ctx(&self, kind: &Kind, work: &Work, access: Arc<Access>) -> Ctx {
+    fn ctx(&self, kind: Option<&Kind>, work: &Work, access: Arc<Access>) -> Ctx {
         let job = &work.job;
+        let (name, permission) = kind.map_or(("jobs.end", ""), |kind| (kind.name, kind.permission));
         let deadline = Instant::now() + LONGEST_STEP;
-        let call = Call::new(kind.name, job.id.to_string(), deadline, self.place.sealer.clone(), self.place.log.clone());
+        let call = Call::new(name, job.id.to_string(), deadline, self.place.sealer.clone(), self.place.log.clone());
         let admitted = Admitted {
             call: Arc::new(call),
             tenant: job.tenant_id,
@@ -140,7 +150,7 @@ impl Runner {
             subject: job.owner_id,
             session: None,
             access,
-            permission: kind.permission,
+            permission,
             limits: work.limits.clone(),
         };
         Ctx::of_job(admitted, job.id)
@@ -177,29 +187,57 @@ impl Runner {
     }
 
     /// Tries again later if that can help, else ends the job.
-    async fn fail(&self, kind: &Kind, work: &Work, fault: Fault) {
-        let away = matches!(fault.code(), Code::Unavailable | Code::ResourceExhausted);
+    async fn fail(&self, kind: Option<&Kind>, work: &Work, fault: Fault) {
+        let waits = clock::now() - work.job.updated_at < PATIENCE;
+        let away = waits && matches!(fault.code(), Code::Unavailable | Code::ResourceExhausted);
         let passes = away || matches!(fault.code(), Code::Aborted | Code::DeadlineExceeded | Code::Internal) && work.attempts < ATTEMPTS;
         if passes {
-            tracing::warn!(job = %work.job.id, kind = kind.name, %fault, cause = fault.cause(), "a step of a job did not succeed; it is tried again");
+            tracing::warn!(job = %work.job.id, kind = work.job.kind, %fault, cause = fault.cause(), "a step of a job did not succeed; it is tried again");
             // Whatever is away is not the job's doing.
             let (wait, attempts) = if away { (AWAY, work.attempts - 1) } else { (FIRST_WAIT * (1_u32 << work.attempts.clamp(0, 6)), work.attempts) };
             return self.put_back(work, wait, attempts).await;
         }
-        tracing::warn!(job = %work.job.id, kind = kind.name, %fault, cause = fault.cause(), "a job failed");
+        tracing::warn!(job = %work.job.id, kind = work.job.kind, %fault, cause = fault.cause(), "a job failed");
         metrics::failed_jobs().inc();
         let error = pb::JobError { reason: fault.reason().to_owned(), message: fault.text().to_owned() };
-        let ctx = self.ctx(kind, work, Arc::default());
-        self.end(&ctx, work, pb::JobState::Failed, Some(error)).await;
+        self.end(kind, work, pb::JobState::Failed, Some(error)).await;
     }
 
-    async fn end(&self, ctx: &Ctx, work: &Work, state: pb::JobState, error: Option<pb::JobError>) {
+    /// Ends a job, unless another process has taken it since. The files that it wrote are complete then: they are read
+    /// through before the transaction, while the lease is renewed.
+    async fn end(&self, kind: Option<&Kind>, work: &Work, state: pb::JobState, error: Option<pb::JobError>) {
+        let (ctx, files) = (self.ctx(kind, work, Arc::default()), &self.jobs.files);
+        let stopping = self.place.tasks.stopping();
+        let reading = async {
+            // What cannot be read does not keep its job from ending: it goes away with the uploads that nobody completed.
+            let read: &[_] = if work.attempts > 2 * ATTEMPTS { &[] } else { &work.job.output_ids };
+            let mut complete = Vec::new();
+            for id in read {
+                complete.extend(files.hashed(&ctx, *id).await?);
+            }
+            Ok::<_, Fault>(complete)
+        };
         let ending = async {
-            let mut tx = self.jobs.db.begin(ctx).await?;
-            run::end(&mut tx, ctx, &self.jobs.files, work, state, error).await?;
+            let complete = tokio::select! {
+                complete = reading => complete?,
+                // Another process reads them from the beginning; that this one stops is no fault of theirs.
+                () = stopping.cancelled() => {
+                    self.put_back(work, Duration::ZERO, work.attempts - 1).await;
+                    return Ok(());
+                }
+            };
+            let mut tx = self.jobs.db.begin(&ctx).await?;
+            sql::end(&mut tx, &ctx, self.jobs.service, work, state, error).await?.ok_or_else(Fault::contended)?;
+            for file in &complete {
+                files.finish(&mut tx, &ctx, file).await?;
+            }
             tx.commit().await
         };
-        if let Err(error) = ending.await {
+        let ended = tokio::select! {
+            ended = ending => ended,
+            lost = self.keep(work) => Err(lost),
+        };
+        if let Err(error) = ended {
             tracing::warn!(%error, job = %work.job.id, "the end of a job could not be stored; whoever takes it next does");
         }
     }

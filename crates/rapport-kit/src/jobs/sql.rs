@@ -20,7 +20,7 @@ use crate::lease::TERM;
 const COLUMNS: &str = "j.tenant_id, j.id, j.version, j.kind, j.permission, j.undoes, j.undoable, j.state, j.owner_id, j.actor, j.on_behalf_of,
     j.input_ids, j.output_ids, j.done, j.refused, j.total, j.message, j.error, j.created_at, j.started_at, j.updated_at, j.cancelled_at, j.ended_at";
 /// What [`Work`] adds.
-const OF_WORK: &str = "j.limits, j.request, j.checkpoint, j.fence, j.attempts";
+const OF_WORK: &str = "j.limits, j.request, j.checkpoint, j.fence, j.attempts, j.all_done";
 /// Where access looks.
 const TABLE: Table = Table { tenant: "j.tenant_id", id: "j.id", owner: "j.owner_id" };
 
@@ -36,6 +36,15 @@ pub(crate) fn select(ctx: &Ctx, scope: &Scope, keys: impl FnOnce(&mut QueryBuild
 /// The job, if it is in `scope`.
 pub(crate) async fn get(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<Job>, Fault> {
     let mut query = select(ctx, scope, |_| {});
+    query.push(" and j.id = ").push_bind(id);
+    Ok(query.build_query_as().fetch_optional(conn).await?)
+}
+
+/// The job with what it keeps between steps, if it is in `scope`.
+pub(super) async fn get_work(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<Work>, Fault> {
+    let mut query = select(ctx, scope, |query| {
+        query.push(", ").push(OF_WORK);
+    });
     query.push(" and j.id = ").push_bind(id);
     Ok(query.build_query_as().fetch_optional(conn).await?)
 }
@@ -98,11 +107,13 @@ pub(crate) async fn cancel(conn: &mut Conn, before: &Job, after: &Job, entry: En
     Ok(done.is_some())
 }
 
-/// Takes the job that waits for its turn the longest, of the tenant that has the fewest at work.
+/// Takes the job that waits for its turn the longest, of the tenant that has the fewest at work. One of another kind is
+/// taken for its end alone: if that was asked for, or if nobody has come for it in a day.
 pub(super) async fn take(db: &SystemDb, kinds: &[&str], holder: &str) -> Result<Option<Work>, Fault> {
     let statement = format!(
         "with next as (
-           select w.tenant_id, w.id from kit.job w where w.state in (1, 2) and w.due_at <= now() and w.kind = any($1)
+           select w.tenant_id, w.id from kit.job w where w.state in (1, 2) and w.due_at <= now()
+             and (w.kind = any($1) or w.cancelled_at is not null or w.due_at <= now() - interval '1 day')
            order by (select count(*) from kit.job b where b.tenant_id = w.tenant_id and b.state in (1, 2) and b.holder <> '' and b.due_at > now()),
              w.due_at, w.id
            limit 1 for update of w skip locked
@@ -150,7 +161,7 @@ pub(super) async fn advance(tx: &mut Tx, work: &Work, step: &Step, now: DateTime
     let outputs: Vec<Uuid> = job.output_ids.iter().chain(&step.output_files).copied().collect();
     let statement = format!(
         "update kit.job j set checkpoint = $4, done = $5, refused = $6, total = $7, message = $8, output_ids = $9, updated_at = $10, attempts = 0,
-           due_at = now() + make_interval(secs => $11)
+           all_done = $12, due_at = now() + make_interval(secs => $11)
          where j.tenant_id = $1 and j.id = $2 and j.fence = $3 and j.state = 2 returning {COLUMNS}, {OF_WORK}"
     );
     let advanced = sqlx::query_as(AssertSqlSafe(statement))
@@ -165,6 +176,7 @@ pub(super) async fn advance(tx: &mut Tx, work: &Work, step: &Step, now: DateTime
         .bind(outputs)
         .bind(now)
         .bind(TERM.as_secs_f64())
+        .bind(step.ended)
         .fetch_optional(tx.conn())
         .await?;
     Ok(advanced)

@@ -19,7 +19,7 @@ use tonic_types::StatusExt;
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use super::attached::Attached;
+use super::attached::{Attached, PATIENCE};
 use crate::auth::{Door, Rules};
 use crate::ctx::Call;
 use crate::fault::Fault;
@@ -31,8 +31,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 const QUEUE: Duration = Duration::from_millis(50);
 /// Looks at health that are answered at once, apart from all other calls.
 const LOOKS: usize = 64;
-/// Watches of health, conversations with reflection and downloads that may be open.
+/// Watches of health and conversations with reflection that may be open.
 const STREAMS: usize = 256;
+/// Downloads that may be open, each with a chunk or two of a MiB in memory.
+const DOWNLOADS: usize = 32;
 const REQUEST_ID: &str = "x-request-id";
 const KEY: &str = "idempotency-key";
 
@@ -42,12 +44,13 @@ pub(crate) struct Slots {
     calls: Arc<Semaphore>,
     looks: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
 }
 
 impl Slots {
     pub(crate) fn new(calls: usize) -> Self {
         let bound = |most| Arc::new(Semaphore::new(most));
-        Self { calls: bound(calls), looks: bound(LOOKS), streams: bound(STREAMS) }
+        Self { calls: bound(calls), looks: bound(LOOKS), streams: bound(STREAMS), downloads: bound(DOWNLOADS) }
     }
 }
 
@@ -151,16 +154,18 @@ impl Front {
     }
 
     async fn admitted(&self, routes: Routes, request: Request<Incoming>, kind: Kind, call: Arc<Call>) -> Result<Response<Body>, Fault> {
-        // Health and reflection have slots of their own: they answer when all else is full.
+        // Health and reflection have slots of their own: they answer when all else is full. So have downloads, whose
+        // callers decide how long they last.
         let slot = match kind {
             Kind::Ruled(rule) if !rule.streaming => slot(&self.slots.calls).await?,
             Kind::Look => slot(&self.slots.looks).await?,
-            Kind::Ruled(_) | Kind::Stream => slot(&self.slots.streams).await?,
+            Kind::Ruled(_) => slot(&self.slots.downloads).await?,
+            Kind::Stream => slot(&self.slots.streams).await?,
             Kind::Unknown => return Err(Fault::of_transport(&Status::unimplemented(""))),
         };
         // Panic: INTERNAL for this call, nothing for the others.
         match AssertUnwindSafe(self.entered(routes, request, kind, call)).catch_unwind().await {
-            Ok(Ok(response)) if kind.streams() => Ok(response.map(|body| Body::new(Attached::new(body, self.leaving.clone(), slot)))),
+            Ok(Ok(response)) if kind.streams() => Ok(response.map(|body| Body::new(Attached::new(body, self.leaving.clone(), slot, PATIENCE)))),
             Ok(answer) => answer,
             Err(_) => {
                 metrics::panics().inc();

@@ -58,7 +58,8 @@ async fn a_connection_that_idled_in_a_transaction_is_replaced_for_the_next_calle
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(tx.conn()).await.unwrap();
     sqlx::query("set local idle_in_transaction_session_timeout = '50ms'").execute(tx.conn()).await.unwrap();
     ended(&logins, pid).await;
-    assert_away(&sqlx::query("select 1").execute(tx.conn()).await.expect_err("the server has ended it").into());
+    let fault = Fault::from(sqlx::query("select 1").execute(tx.conn()).await.expect_err("the server has ended it"));
+    assert_eq!((fault.code(), fault.reason()), (Code::Internal, "INTERNAL"), "who idled is at fault, not the database: {fault:?}");
     drop(tx);
     let next = tokio::time::timeout(Duration::from_secs(10), db.for_tenant(&ctx)).await.expect("the place in the pool is free again");
     let other: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut next.expect("another connection")).await.expect("no error");

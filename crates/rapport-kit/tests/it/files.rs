@@ -3,12 +3,17 @@
 use rapport_kit::testing::{Subject, eventually};
 use rapport_proto::common::v1::{self as pb, FileState, GrantLevel};
 use tonic::{Code, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 use crate::jobs::desk::Desk;
 use crate::support::{SERVICE, refusal, superuser};
 
 const CHUNK: usize = 1024 * 1024;
+const CRUMB: usize = 64 * 1024;
+/// Downloads that a process serves at once.
+const DOWNLOADS: usize = 32;
 
 impl Desk {
     async fn create(&self, caller: &Subject, size: usize) -> Result<pb::File, Status> {
@@ -29,7 +34,7 @@ impl Desk {
         self.files().complete_upload(caller.request(request)).await.map(Response::into_inner)
     }
 
-    async fn file(&self, caller: &Subject, name: &str) -> Result<pb::File, Status> {
+    pub(crate) async fn file(&self, caller: &Subject, name: &str) -> Result<pb::File, Status> {
         self.files().get_file(caller.request(pb::GetFileRequest { name: name.to_owned() })).await.map(Response::into_inner)
     }
 
@@ -38,7 +43,7 @@ impl Desk {
     }
 
     /// A complete file with these bytes.
-    async fn stored(&self, caller: &Subject, bytes: &[u8]) -> pb::File {
+    pub(crate) async fn stored(&self, caller: &Subject, bytes: &[u8]) -> pb::File {
         let file = self.create(caller, bytes.len()).await.expect("a file is begun");
         for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
             self.upload(caller, &file.name, index * CHUNK, chunk).await.expect("a chunk is stored");
@@ -110,6 +115,51 @@ async fn what_is_not_what_was_sent_never_becomes_a_file() {
     assert_eq!(desk.file(caller, &file.name).await.expect("the file is there").state(), FileState::Uploading);
     let refused = desk.upload(caller, &file.name, 3, &vec![0; CHUNK + 1]).await.expect_err("a chunk that is too large");
     assert_eq!(refusal(&refused), (Code::InvalidArgument, "FIELD_INVALID".to_owned()));
+}
+
+#[tokio::test]
+async fn a_file_is_not_sent_in_crumbs_save_for_its_end() {
+    let desk = Desk::open(0).await;
+    let caller = &desk.administrator;
+    let sent = bytes(2 * CRUMB + 1);
+    let file = desk.create(caller, sent.len()).await.expect("a file is begun");
+    let refused = desk.upload(caller, &file.name, 0, &sent[..CRUMB - 1]).await.expect_err("a crumb");
+    assert_eq!(refusal(&refused), (Code::FailedPrecondition, "CHUNK_TOO_SMALL".to_owned()));
+    for (from, to) in [(0, CRUMB), (CRUMB, 2 * CRUMB), (2 * CRUMB, sent.len())] {
+        desk.upload(caller, &file.name, from, &sent[from..to]).await.expect("a chunk, the last of a byte");
+    }
+    desk.complete(caller, &file.name, &sha256(&sent)).await.expect("the upload is complete");
+}
+
+#[tokio::test]
+async fn downloads_that_nobody_takes_keep_other_downloads_out_and_no_watch_of_health() {
+    let desk = Desk::open(0).await;
+    let file = desk.stored(&desk.administrator, &bytes(4 * CHUNK)).await.name;
+    let download = async || {
+        let request = pb::DownloadFileRequest { name: file.clone(), offset: 0 };
+        desk.files().download_file(desk.administrator.request(request)).await.map(Response::into_inner)
+    };
+    let mut open = Vec::new();
+    for _ in 0..DOWNLOADS {
+        open.push(download().await.expect("a place is free"));
+    }
+    let refused = download().await.expect_err("all places are taken");
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, "OVERLOADED".to_owned()));
+    // Over another connection, for what nobody takes of this one leaves no room on it.
+    let mut watch = HealthClient::new(desk.connect()).watch(HealthCheckRequest::default()).await.expect("a place is free").into_inner();
+    assert!(watch.message().await.expect("a watch").is_some());
+    drop(open);
+    eventually("a place for a download", async || download().await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_download_that_nobody_takes_holds_no_leaving_process_up() {
+    let desk = Desk::open(0).await;
+    let file = desk.stored(&desk.administrator, &bytes(8 * CHUNK)).await.name;
+    let request = pb::DownloadFileRequest { name: file, offset: 0 };
+    let stream = desk.files().download_file(desk.administrator.request(request)).await.expect("a download");
+    assert!(desk.stop().await, "a stream had to be cut with its connection");
+    drop(stream);
 }
 
 #[tokio::test]

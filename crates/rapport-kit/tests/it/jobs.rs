@@ -1,6 +1,7 @@
 //! Long work: done once to its end whatever dies on the way, followed, cancelled, taken back.
 
 pub(crate) mod desk;
+mod ends;
 
 use rapport_kit::tasks::Window;
 use rapport_kit::testing::eventually;
@@ -255,6 +256,28 @@ async fn jobs_are_seen_by_those_whose_roles_reach_them() {
         let refused = desk.get(stranger, &first).await.expect_err("it is not theirs to see");
         assert_eq!(refusal(&refused), (Code::NotFound, "RECORD_NOT_FOUND".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn a_service_reports_of_a_job_to_those_who_may_see_it() {
+    let desk = Desk::open(1).await;
+    let tenant = desk.administrator.tenant;
+    let role = |permissions: &[&str]| desk.identity.role(tenant, permissions, Vec::new());
+    let elsewhere = desk.identity.user(tenant, None, role(&[PERMISSION, "jobs.*"]), GrantLevel::Own);
+    let lacking = desk.identity.user(tenant, None, role(&[PERMISSION, "jobs.job.cancel"]), GrantLevel::All);
+    let name = desk.start("10 wait:report").await;
+    gate("report").reached_by(1).await;
+    let report = async |caller| desk.try_start(caller, &name, None).await;
+    assert_eq!(report(&desk.administrator).await.expect("a report"), "JOB_STATE_RUNNING: 0 of 10 wait:report");
+    gate("report").let_pass(1);
+    gate("report").reached_by(1).await;
+    assert_eq!(report(&desk.administrator).await.expect("a report"), "JOB_STATE_RUNNING: 3 of 10 wait:report");
+    for stranger in [&elsewhere, &lacking, &desk.foreigner] {
+        let refused = report(stranger).await.expect_err("it is not theirs to see");
+        assert_eq!(refusal(&refused), (Code::NotFound, "RECORD_NOT_FOUND".to_owned()));
+    }
+    gate("report").let_pass(100);
+    assert_done_once(&desk, &name).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ use rapport_proto::common::v1::audit_service_server::{AuditService, AuditService
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::{Code, Request, Response, Status};
@@ -186,7 +187,7 @@ impl tower::Service<http::Request<Body>> for Wire {
 
 /// A connection to the service at `address`.
 pub(crate) async fn wire(address: SocketAddr) -> Wire {
-    over(tokio::net::TcpStream::connect(address).await.expect("the service listens")).await
+    over(TcpStream::connect(address).await.expect("the service listens")).await
 }
 
 /// The same over a stream that is open.
@@ -268,6 +269,16 @@ pub(crate) async fn superuser(logins: &Logins) -> PgConnection {
     let own: PgConnectOptions = logins.system.expose_secret().parse().expect("an address");
     let admin: PgConnectOptions = Infra::from_environment().postgres.expose_secret().parse().expect("an address");
     admin.database(own.get_database().expect("the address names a database")).connect().await.expect("the superuser may connect")
+}
+
+/// A figure of the process whose metrics port is at `address`.
+pub(crate) async fn figure(address: SocketAddr, name: &str) -> i64 {
+    let mut stream = TcpStream::connect(address).await.expect("the metrics port");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("an answer");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the figure is there");
+    value.trim().parse().expect("a number")
 }
 
 /// Whether a statement with this mark runs on the server.

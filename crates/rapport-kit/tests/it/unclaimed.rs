@@ -42,9 +42,7 @@ async fn the_first_consumer_gets_what_was_written_before_it_and_then_what_was_wr
 
 #[tokio::test]
 async fn events_of_one_record_stay_in_order_over_their_keys() {
-    let line = Line::new().await;
-    let relay = Tasks::default();
-    line.relay(&relay);
+    let (line, relay) = relayed().await;
     let records = new_records(20);
     let mut tx = line.db.begin(&ctx(line.tenant)).await.unwrap();
     for record in &records {
@@ -113,9 +111,7 @@ async fn a_key_that_nobody_wants_takes_one_row_and_is_asked_for_ever_more_rarely
 
 #[tokio::test]
 async fn a_key_that_still_nobody_wants_stays_behind_when_another_finds_its_consumer() {
-    let line = Line::new().await;
-    let relay = Tasks::default();
-    line.relay(&relay);
+    let (line, relay) = relayed().await;
     let records = new_records(20);
     let mut tx = line.db.begin(&ctx(line.tenant)).await.unwrap();
     for record in &records {
@@ -138,9 +134,7 @@ async fn a_key_that_still_nobody_wants_stays_behind_when_another_finds_its_consu
 
 #[tokio::test]
 async fn what_is_too_old_is_not_sent_to_a_first_consumer() {
-    let line = Line::new().await;
-    let relay = Tasks::default();
-    line.relay(&relay);
+    let (line, relay) = relayed().await;
     let (old, young) = (new_records(10), new_records(10));
     for records in [&old, &young] {
         line.record(records.iter().map(|record| (*record, 1))).await;
@@ -173,9 +167,7 @@ async fn a_key_whose_events_are_all_too_old_is_forgotten() {
 
 #[tokio::test]
 async fn a_key_whose_first_event_is_too_old_finds_a_younger_one_however_many_events_lie_between() {
-    let line = Line::new().await;
-    let relay = Tasks::default();
-    line.relay(&relay);
+    let (line, relay) = relayed().await;
     let (old, young) = (new_records(1), new_records(10));
     line.record([(old[0], 1)]).await;
     passed_over(&line).await;
@@ -226,6 +218,13 @@ async fn two_relays_bring_a_first_consumer_everything_in_order_while_writers_wri
         assert_in_order(&own, RECORDS, last);
     }
     assert_eq!(unclaimed(&line).await, [RecordShared::KEY]);
+}
+
+/// A line with a relay that can be stopped.
+async fn relayed() -> (Line, Tasks) {
+    let (line, relay) = (Line::new().await, Tasks::default());
+    line.relay(&relay);
+    (line, relay)
 }
 
 /// Writes one version of each record after the other until it is enough; answers the records and their last version.

@@ -1,7 +1,5 @@
 //! A service with one kind of job, which counts: each step writes three entries and names every fourth one as refused.
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 use prost::Message;
 use rapport_kit::config::Config;
@@ -34,7 +32,8 @@ pub(super) const PERMISSION: &str = "delivery.deadletter.read";
 static KINDS: [Kind; 1] =
     [Kind { name: "probe.count", permission: PERMISSION, step: |run| Box::pin(count(run)), undo: Some(|run| Box::pin(uncount(run))) }];
 
-/// Counts up to the number that was asked for. After it may stand `wait:GATE`, where each step waits, or `panic:ENTRY`.
+/// Counts up to the number that was asked for. After it may stand `wait:GATE`, where each step waits, `away:GATE`, where
+/// it finds something away then, `panic:ENTRY`, or `fill:BYTES`, which each step writes besides.
 async fn count(run: &Run) -> Result<Committed, Fault> {
     let request: String = run.request()?;
     let (total, how) = request.split_once(' ').unwrap_or((&request, ""));
@@ -43,6 +42,10 @@ async fn count(run: &Run) -> Result<Committed, Fault> {
     let to = (from + BATCH).min(total);
     match how.split_once(':') {
         Some(("wait", name)) => gate(name).pass().await,
+        Some(("away", name)) => {
+            gate(name).pass().await;
+            return Err(Fault::unavailable("SERVICE_AWAY", "This step was asked to find it away."));
+        }
         Some(("panic", entry)) => assert!(!(from..to).contains(&entry.parse().map_err(Fault::internal)?), "this step was asked to panic"),
         _ => {}
     }
@@ -71,6 +74,9 @@ async fn count(run: &Run) -> Result<Committed, Fault> {
         }
     };
     run.files().append(&mut tx, run.ctx(), file, refused.concat().as_bytes()).await?;
+    if let Some(("fill", bytes)) = how.split_once(':') {
+        run.files().append(&mut tx, run.ctx(), file, &vec![b'.'; bytes.parse().map_err(Fault::internal)?]).await?;
+    }
     let counted = i64::try_from(refused.len()).map_err(Fault::internal)?;
     let step = Step { done: to - from, refused: counted, total: Some(total), output_files, ended: to == total, ..Step::to(&to) };
     run.commit(tx, step).await
@@ -102,7 +108,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     })
 }
 
-/// Starts a job for a request's name, and answers its name.
+/// Starts a job for a request's name, and answers its name; for the name of a job, how far that one is.
 struct Counter {
     jobs: Jobs,
 }
@@ -111,6 +117,11 @@ struct Counter {
 impl AuditService for Counter {
     async fn list_changes(&self, request: Request<pb::ListChangesRequest>) -> Result<Response<pb::ListChangesResponse>, Status> {
         let ctx = Ctx::of(&request)?;
+        if request.get_ref().name.starts_with("services/") {
+            let (job, asked, place): (pb::Job, String, i64) = self.jobs.told(&ctx, &request.get_ref().name).await?;
+            let told = format!("{}: {place} of {asked}", job.state().as_str_name());
+            return Ok(Response::new(pb::ListChangesResponse { next_page_token: told, ..pb::ListChangesResponse::default() }));
+        }
         let asked = Asked { kind: "probe.count", request: request.get_ref().name.encode_to_vec(), input_files: Vec::new() };
         let job = self.jobs.start(&ctx, asked).await?;
         Ok(Response::new(pb::ListChangesResponse { next_page_token: job.name, ..pb::ListChangesResponse::default() }))
@@ -127,8 +138,8 @@ pub(crate) struct Desk {
     pub(crate) administrator: Subject,
     /// May do everything in another tenant.
     pub(crate) foreigner: Subject,
+    pub(super) running: Running,
     channel: Channel,
-    _running: Arc<Running>,
 }
 
 impl Desk {
@@ -144,7 +155,17 @@ impl Desk {
         let (tenant, other) = (identity.tenant(), identity.tenant());
         let (administrator, foreigner) = (identity.administrator(tenant), identity.administrator(other));
         let channel = testing::channel(&running);
-        Self { identity, logins, administrator, foreigner, channel, _running: Arc::new(running) }
+        Self { identity, logins, administrator, foreigner, running, channel }
+    }
+
+    /// Another connection.
+    pub(crate) fn connect(&self) -> Channel {
+        testing::channel(&self.running)
+    }
+
+    /// Ends the service as at SIGTERM; answers whether every call came to its end.
+    pub(crate) async fn stop(self) -> bool {
+        self.running.stop().await
     }
 
     pub(crate) fn files(&self) -> FileServiceClient<Channel> {
@@ -184,6 +205,12 @@ impl Desk {
         let mut conn = superuser(&self.logins).await;
         let taken = "update kit.job set fence = fence + 1, due_at = now() where id = $1";
         sqlx::query(taken).bind(id(name)).execute(&mut conn).await.expect("the job is taken");
+    }
+
+    /// Changes the job behind everybody's back.
+    pub(super) async fn write(&self, statement: &'static str, name: &str) {
+        let done = sqlx::query(statement).bind(id(name)).execute(&mut superuser(&self.logins).await).await.expect("a change");
+        assert_eq!(done.rows_affected(), 1);
     }
 
     /// Asks for a job; answers its name.
