@@ -3,6 +3,8 @@
 -- The record that goes on in the place of this one, as of the merge; that one may have been merged since. A release that
 -- does not know the column leaves it null.
 alter table contacts add column merged_into uuid;
+-- So that such a release brings none back that goes on in another one. Nothing is to be checked in a new column.
+alter table contacts add constraint contact_merged check (merged_into is null or deleted_at is not null) not valid;
 
 create table merges (
   tenant_id uuid not null,
