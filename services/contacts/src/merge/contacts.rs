@@ -99,6 +99,10 @@ pub async fn unmerge(db: &Db, ctx: &Ctx, mut merge: Merge, etag: &str) -> Result
     let mut tx = db.begin(ctx).await?;
     let conn = tx.conn();
     let (mut survivor, mut loser) = locked(conn, ctx, merge.survivor(), merge.loser()).await?;
+    // Behind the locks: whoever took the merge back meanwhile has released them.
+    if !sql::update(conn, ctx, &merge, events::merge(ctx, &merge, fact)?).await? {
+        return Err(command::lost_race(etag, merge.name()));
+    }
     require_live(conn, ctx, &survivor).await?;
     if sql::has_later(conn, ctx, &merge).await? {
         return Err(Refusal::NotLast.into());
@@ -111,9 +115,6 @@ pub async fn unmerge(db: &Db, ctx: &Ctx, mut merge: Merge, etag: &str) -> Result
     write(conn, ctx, &survivor, events::contact_unmerged(ctx, &survivor, &merge)?).await?;
     write(conn, ctx, &loser, events::contact(ctx, &loser, returned)?).await?;
     shares::take_back(conn, ctx, record(&survivor), &shares).await?;
-    if !sql::update(conn, ctx, &merge, events::merge(ctx, &merge, fact)?).await? {
-        return Err(Fault::contended());
-    }
     tx.commit().await?;
     Ok(merge)
 }
