@@ -6,6 +6,7 @@ mod identity;
 use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_contacts_api::v1::search_service_client::SearchServiceClient;
 use rapport_kit::db::Logins;
 use rapport_kit::testing::{self, Infra, Prefix, Subject, TestService, eventually};
@@ -52,10 +53,11 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     let tenant = service.identity.tenant();
     let top = service.identity.unit(tenant, None);
     let administrator = service.identity.administrator(tenant);
-    let reads = service.identity.role(tenant, &["contacts.contact.read", "contacts.account.read"], Vec::new());
+    let reads = service.identity.role(tenant, &["contacts.contact.read", "contacts.account.read", "contacts.merge.read"], Vec::new());
     let levels = [GrantLevel::Own, GrantLevel::Team, GrantLevel::BusinessUnitSubtree];
     let readers: Vec<Subject> = levels.iter().map(|level| service.identity.user(tenant, Some(top), reads, *level)).collect();
     let (account, contact) = create(&service, &administrator).await;
+    let merge = merge(&service, &administrator, &contact).await;
     eventually("the search index has taken both in", || async {
         let waiting: i64 =
             sqlx::query_scalar("select count(*) from search_queue").fetch_one(&mut owner(&service.logins).await).await.expect("an answer");
@@ -72,6 +74,7 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
         let owner = format!("case when g % 100 = 0 then '{reader}'::uuid else gen_random_uuid() end");
         multiply(&mut connection, table, record, &format!("'{sort_key}', 'n' || g, 'owner_id', {owner}")).await;
     }
+    multiply(&mut connection, "merges", &merge, "'survivor_id', gen_random_uuid(), 'created_at', now() - g * interval '1 minute'").await;
     // Each copy has keys of its own, as other names would.
     let (_, id) = rapport_kit::name::split(&contact).expect("a record has a name");
     sqlx::query(
@@ -86,7 +89,7 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     sqlx::query("analyze").execute(&mut connection).await.expect("statistics");
     connection.close().await.expect("the connection closes");
 
-    let tables = ["public.accounts", "public.contacts", "public.search_doc"];
+    let tables = ["public.accounts", "public.contacts", "public.merges", "public.search_doc"];
     let before = scans(&service.logins, &tables).await;
     let infra = Infra::from_environment();
     let names = Prefix::new(&infra, &["contacts"]);
@@ -143,6 +146,17 @@ async fn create(service: &TestService, who: &Subject) -> (String, String) {
     (account.name, contact.name)
 }
 
+/// Merges another contact of the same name into `survivor`, which has an id of the same system.
+async fn merge(service: &TestService, who: &Subject, survivor: &str) -> String {
+    let person = contacts::Person { family_name: "Example".to_owned(), ..contacts::Person::default() };
+    let external_ids = vec![ExternalId { system: "erp".to_owned(), id: "C2".to_owned() }];
+    let contact = contacts::Contact { person: Some(person), external_ids, ..contacts::Contact::default() };
+    let request = contacts::CreateContactRequest { contact: Some(contact) };
+    let loser = ContactServiceClient::new(service.channel.clone()).create_contact(who.request(request)).await.expect("a contact").into_inner().name;
+    let request = contacts::MergeContactsRequest { survivor: survivor.to_owned(), loser, ..contacts::MergeContactsRequest::default() };
+    MergeServiceClient::new(service.channel.clone()).merge_contacts(who.request(request)).await.expect("a merge").into_inner().name
+}
+
 /// Every kind of reading, with every filter and order.
 async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
     let spelled = |filter: &str| filter.replace("ACCOUNT", account).replace("OWNER", &who.name());
@@ -155,6 +169,13 @@ async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
     let names = vec![contact.to_owned()];
     people.batch_get_contacts(who.request(contacts::BatchGetContactsRequest { names })).await.expect("a batch");
     let _ = people.lookup_contact(who.request(contacts::LookupContactRequest { system: "erp".to_owned(), id: "C1".to_owned() })).await;
+    // An id that leads from a merged contact to the one that goes on.
+    let _ = people.lookup_contact(who.request(contacts::LookupContactRequest { system: "erp".to_owned(), id: "C2".to_owned() })).await;
+    let mut merges = MergeServiceClient::new(channel.clone());
+    for (filter, order) in [(format!("survivor = \"{contact}\""), ""), (format!("loser = \"{contact}\""), ""), (String::new(), "create_time")] {
+        let request = contacts::ListMergesRequest { page_size: 20, filter, order_by: order.to_owned(), ..contacts::ListMergesRequest::default() };
+        merges.list_merges(who.request(request)).await.expect("a list of merges");
+    }
     let mut search = SearchServiceClient::new(channel.clone());
     for query in SEARCHES {
         let request = contacts::SearchRecordsRequest { query: query.to_owned(), ..contacts::SearchRecordsRequest::default() };

@@ -6,7 +6,7 @@ use rapport_kit::{Ctx, Db, Fault, name, page};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
-use crate::external_id;
+use crate::{contact, external_id, merge};
 
 /// What stands around a record in the answer to its entry, and the number that an account is given in the write.
 const AROUND: usize = 64;
@@ -50,6 +50,7 @@ pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, resource: &str, entri
     // PostgreSQL's text has no NUL: such an id is nobody's, and parsing refuses its entry alone.
     let pairs = entries.iter().flat_map(|entry| entry.external_ids).filter(|pair| !pair.system.contains('\0') && !pair.id.contains('\0'));
     let (systems, ids): (Vec<String>, Vec<String>) = pairs.map(|pair| (pair.system.clone(), pair.id.clone())).unzip();
+    let mut conn = db.for_tenant(ctx).await?;
     let rows = sqlx::query!(
         "select e.system, e.external_id, e.record_id from external_ids e join unnest($3::text[], $4::text[]) sent(system, id)
            on e.system = sent.system and e.external_id = sent.id
@@ -59,9 +60,17 @@ pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, resource: &str, entri
         &systems,
         &ids
     )
-    .fetch_all(&mut db.for_tenant(ctx).await?)
+    .fetch_all(&mut conn)
     .await?;
-    let known: HashMap<(&str, &str), Uuid> = rows.iter().map(|row| ((row.system.as_str(), row.external_id.as_str()), row.record_id)).collect();
+    // Ids that no live record has may be those of merged ones, and lead to where these go on.
+    let followed = if collection == contact::COLLECTION && rows.len() < ids.len() {
+        merge::sql::followed(&mut conn, ctx, &systems, &ids).await?
+    } else {
+        Vec::new()
+    };
+    drop(conn);
+    let mut known: HashMap<(&str, &str), Uuid> = followed.iter().map(|(system, id, into)| ((system.as_str(), id.as_str()), *into)).collect();
+    known.extend(rows.iter().map(|row| ((row.system.as_str(), row.external_id.as_str()), row.record_id)));
     let mut taken = HashSet::new();
     let mut targets = Vec::with_capacity(entries.len());
     for entry in entries {

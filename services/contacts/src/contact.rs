@@ -3,15 +3,18 @@
 //! ```text
 //! (new) --create--> live --delete--> in the bin --undelete--> live
 //!                   live --change--> live
+//!                   live --merge into another--> in the bin, merged --unmerge--> live
 //! ```
 //! Invariants: a person has a name or a way to be reached; one account at most is the primary one; the one
 //! contact of a live private customer neither leaves it nor goes to the bin.
 
 pub mod convert;
 pub mod list;
+pub mod merge;
 pub mod model;
 pub mod parse;
 pub mod rpc;
+pub mod snapshot;
 pub mod sql;
 pub mod surroundings;
 pub mod upsert;

@@ -86,6 +86,30 @@ fn contact_point(
     Some(point)
 }
 
+/// A contact point as [`contact_point_to_proto`] wrote it into the journal; none if it is not one of those.
+#[must_use]
+pub fn contact_point_of_snapshot(stored: pb::ContactPoint) -> Option<ContactPoint> {
+    let kind = match stored.kind() {
+        pb::contact_point::Kind::Email => Kind::Email,
+        pb::contact_point::Kind::Phone => Kind::Phone,
+        pb::contact_point::Kind::Chat => Kind::Chat,
+        pb::contact_point::Kind::Web => Kind::Web,
+        pb::contact_point::Kind::Unspecified => return None,
+    };
+    let status = status(stored.status())?;
+    let pb::ContactPoint { value, normalized, label, primary, region, .. } = stored;
+    Some(ContactPoint { kind, value, normalized, label, primary, status, region })
+}
+
+/// An address as [`address_to_proto`] wrote it into the journal; none if it is not one of those.
+#[must_use]
+pub fn address_of_snapshot(stored: pb::Address) -> Option<Address> {
+    // What was stored has no fault to be found.
+    let mut found = Violations::default();
+    let address = address(&mut found, "address", stored);
+    found.finish().ok().map(|()| address)
+}
+
 fn status(sent: pb::contact_point::Status) -> Option<Status> {
     match sent {
         pb::contact_point::Status::Unspecified => None,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
+use crate::merge::{self, Merge};
 use crate::view::{self, View};
 
 /// The journal entry of what happened to a contact.
@@ -17,14 +18,50 @@ use crate::view::{self, View};
 pub fn contact(ctx: &Ctx, contact: &Contact, fact: contact::Fact) -> Result<Entry, Fault> {
     let record = Record { collection: contact::COLLECTION, id: contact.id(), version: contact.version() };
     let people = vec![contact.id()];
-    let state = Some(contact::convert::to_proto(contact.clone()));
+    let state = contact::convert::to_proto(contact.clone());
     match fact {
-        contact::Fact::Created => journal::entry(ctx, record, &pb::ContactCreated { contact: state }, people),
-        contact::Fact::Updated => journal::entry(ctx, record, &pb::ContactUpdated { contact: state }, people),
+        contact::Fact::Created => journal::entry(ctx, record, &pb::ContactCreated { contact: Some(state) }, people),
+        contact::Fact::Updated => journal::entry(ctx, record, &pb::ContactUpdated { contact: Some(state) }, people),
         contact::Fact::Deleted => {
-            journal::entry(ctx, record, &pb::ContactDeleted { name: contact.name(), delete_time: state.and_then(|state| state.delete_time) }, people)
+            let event = pb::ContactDeleted { name: contact.name(), delete_time: state.delete_time, merged_into: state.merged_into };
+            journal::entry(ctx, record, &event, people)
         }
-        contact::Fact::Undeleted => journal::entry(ctx, record, &pb::ContactUndeleted { contact: state }, people),
+        contact::Fact::Undeleted => journal::entry(ctx, record, &pb::ContactUndeleted { contact: Some(state) }, people),
+    }
+}
+
+/// The journal entry of a contact that took another one in. The other one's is that of a deletion.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn contact_merged(ctx: &Ctx, contact: &Contact, merge: &Merge) -> Result<Entry, Fault> {
+    let record = Record { collection: contact::COLLECTION, id: contact.id(), version: contact.version() };
+    let state = Some(contact::convert::to_proto(contact.clone()));
+    let event = pb::ContactMerged { contact: state, loser: merge.loser_name(), merge: merge.name() };
+    journal::entry(ctx, record, &event, vec![contact.id(), merge.loser()])
+}
+
+/// The journal entry of a contact that another one has left again. The other one's is that of its return.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn contact_unmerged(ctx: &Ctx, contact: &Contact, merge: &Merge) -> Result<Entry, Fault> {
+    let record = Record { collection: contact::COLLECTION, id: contact.id(), version: contact.version() };
+    let state = Some(contact::convert::to_proto(contact.clone()));
+    let event = pb::ContactUnmerged { contact: state, loser: merge.loser_name(), merge: merge.name() };
+    journal::entry(ctx, record, &event, vec![contact.id(), merge.loser()])
+}
+
+/// The journal entry of what happened to a merge.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn merge(ctx: &Ctx, merge: &Merge, fact: merge::Fact) -> Result<Entry, Fault> {
+    let record = Record { collection: merge::COLLECTION, id: merge.id(), version: merge.version() };
+    let state = Some(merge::convert::to_proto(merge));
+    match fact {
+        merge::Fact::Created => journal::entry(ctx, record, &pb::MergeCreated { merge: state }, Vec::new()),
+        merge::Fact::Undone => journal::entry(ctx, record, &pb::MergeUndone { merge: state }, Vec::new()),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod events;
 pub mod external_id;
 pub mod hide;
 pub mod limits;
+pub mod merge;
 pub mod number;
 pub mod on;
 pub mod owner;
@@ -27,6 +28,7 @@ use futures_util::future::BoxFuture;
 use rapport_contacts_api as api;
 use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
+use rapport_contacts_api::v1::merge_service_server::MergeServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
 use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
@@ -37,6 +39,7 @@ use rapport_kit::{App, Fault, Service, files};
 
 use crate::account::Accounts;
 use crate::contact::Contacts;
+use crate::merge::Merges;
 use crate::search::Search;
 use crate::view::Views;
 
@@ -76,6 +79,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     Box::pin(async move {
         app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone(), app.tasks.clone())));
         app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone(), app.tasks.clone())));
+        app.serve(MergeServiceServer::new(Merges::new(app.db.clone())));
         app.serve(SearchServiceServer::new(Search::new(app.db.clone())));
         app.serve(ViewServiceServer::new(Views::new(app.db.clone())));
         search::index::run(&app.system, &app.tasks);

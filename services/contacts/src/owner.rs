@@ -69,7 +69,9 @@ impl Owner {
         })
     }
 
-    fn named(text: &str) -> Option<Self> {
+    /// The owner of this name; none if it is no name of one.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
         let (collection, id) = name::split(text)?;
         let (kind, _, _) = KINDS.iter().find(|(_, _, known)| *known == collection)?;
         Some(Self { kind: *kind, id })

@@ -46,6 +46,7 @@ pub(super) fn rows(records: &[Record], of_identity: &[Record]) -> Rows {
     rows.insert("public.search_doc", index.collect());
     let views = of::<pb::View>(records, "contactsViews").filter(|(record, _)| !record.deleted);
     rows.insert("public.views", views.map(|(record, state)| view(record, &state)).collect());
+    rows.insert("public.merges", of::<pb::Merge>(records, "merges").map(|(record, state)| merge(record, &state)).collect());
     rows.insert("kit.share", records.iter().flat_map(shares).collect());
     let entities: Vec<(&Record, LegalEntity)> = of(of_identity, "legalEntities").collect();
     rows.insert("public.legal_entities", entities.iter().map(|(record, state)| legal_entity(record, state)).collect());
@@ -88,7 +89,8 @@ fn account(record: &Record, state: &pb::Account) -> Value {
 }
 
 fn contact(record: &Record, state: &pb::Contact, private: &BTreeSet<Uuid>) -> Value {
-    let deleted = record.last::<pb::ContactDeleted>().filter(|_| record.deleted).and_then(|event| event.delete_time);
+    let deletion = record.last::<pb::ContactDeleted>().filter(|_| record.deleted);
+    let deleted = deletion.as_ref().and_then(|event| event.delete_time);
     let (owner_kind, owner) = owner(&state.owner);
     let person = state.person.clone().unwrap_or_default();
     json!({
@@ -118,6 +120,7 @@ fn contact(record: &Record, state: &pb::Contact, private: &BTreeSet<Uuid>) -> Va
         "created_at": time(state.create_time),
         "updated_at": time(deleted.or(state.update_time)),
         "deleted_at": time(deleted),
+        "merged_into": deletion.and_then(|event| id(&event.merged_into)),
     })
 }
 
@@ -159,6 +162,26 @@ fn view(record: &Record, state: &pb::View) -> Value {
         "columns": state.columns,
         "visibility": state.visibility,
         "team_id": id(&state.team),
+        "created_at": time(state.create_time),
+        "updated_at": time(state.update_time),
+    })
+}
+
+fn merge(record: &Record, state: &pb::Merge) -> Value {
+    let (collection, survivor) = name::split(&state.survivor).expect("a survivor");
+    let version = |etag: &str| etag.parse::<i64>().expect("a version");
+    json!({
+        "tenant_id": record.tenant,
+        "id": record.id,
+        "version": record.version,
+        "collection": collection,
+        "survivor_id": survivor,
+        "loser_id": id(&state.loser),
+        "from_loser": state.from_loser,
+        "survivor_version": version(&state.survivor_etag),
+        "loser_version": version(&state.loser_etag),
+        "state": state.state,
+        "creator": state.creator,
         "created_at": time(state.create_time),
         "updated_at": time(state.update_time),
     })

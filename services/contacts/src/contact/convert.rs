@@ -5,7 +5,7 @@ use rapport_kit::access::{Effect, FieldRules};
 use rapport_kit::{clock, command, name};
 use rapport_proto::google_type::Date;
 
-use super::{AccountRole, Contact, Person};
+use super::{AccountRole, COLLECTION, Contact, Person};
 use crate::{convert, external_id, hide};
 
 /// What an update can write, in its smallest parts.
@@ -42,6 +42,7 @@ pub fn to_proto(contact: Contact) -> pb::Contact {
         create_time: Some(clock::timestamp(contact.created_at)),
         update_time: Some(clock::timestamp(contact.updated_at)),
         delete_time: contact.deleted_at.map(clock::timestamp),
+        merged_into: contact.merged_into.map(|id| name::format(COLLECTION, id)).unwrap_or_default(),
     }
 }
 

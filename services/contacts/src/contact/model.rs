@@ -20,6 +20,8 @@ pub struct Contact {
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
     pub(super) deleted_at: Option<DateTime<Utc>>,
+    /// The contact that goes on in its place.
+    pub(super) merged_into: Option<Uuid>,
 }
 
 /// What callers can change; made by [`super::parse::parse`] only.
@@ -124,6 +126,8 @@ pub enum Refusal {
     Deleted,
     /// It is not in the bin.
     NotDeleted,
+    /// Another one goes on in its place.
+    Merged,
 }
 
 impl From<Refusal> for Fault {
@@ -131,6 +135,9 @@ impl From<Refusal> for Fault {
         match refusal {
             Refusal::Deleted => Self::precondition("RECORD_DELETED", "The contact is deleted; bring it back before you change it."),
             Refusal::NotDeleted => Self::exists("RECORD_NOT_DELETED", "The contact is not deleted."),
+            Refusal::Merged => {
+                Self::precondition("RECORD_MERGED", "The contact was merged into another one; change that one, or take the merge back.")
+            }
         }
     }
 }
@@ -139,17 +146,15 @@ impl Contact {
     /// A new contact.
     #[must_use]
     pub fn create(id: Uuid, details: Details, now: DateTime<Utc>) -> (Self, Fact) {
-        (Self { id, version: 1, details, created_at: now, updated_at: now, deleted_at: None }, Fact::Created)
+        (Self { id, version: 1, details, created_at: now, updated_at: now, deleted_at: None, merged_into: None }, Fact::Created)
     }
 
     /// Takes new details; nothing happens if they are the same.
     ///
     /// # Errors
-    /// [`Refusal::Deleted`].
+    /// [`Refusal::Deleted`], [`Refusal::Merged`].
     pub fn change(&mut self, details: Details, now: DateTime<Utc>) -> Result<Option<Fact>, Refusal> {
-        if self.deleted_at.is_some() {
-            return Err(Refusal::Deleted);
-        }
+        self.require_live()?;
         if self.details == details {
             return Ok(None);
         }
@@ -169,12 +174,54 @@ impl Contact {
     /// Comes back from the bin.
     ///
     /// # Errors
-    /// [`Refusal::NotDeleted`].
+    /// [`Refusal::NotDeleted`], [`Refusal::Merged`].
     pub fn undelete(&mut self, now: DateTime<Utc>) -> Result<Fact, Refusal> {
+        if self.merged_into.is_some() {
+            return Err(Refusal::Merged);
+        }
         if self.deleted_at.take().is_none() {
             return Err(Refusal::NotDeleted);
         }
         Ok(self.advance(Fact::Undeleted, now))
+    }
+
+    /// Goes to the bin because `survivor` goes on in its place.
+    ///
+    /// # Errors
+    /// [`Refusal::Deleted`], [`Refusal::Merged`].
+    pub fn merge_into(&mut self, survivor: Uuid, now: DateTime<Utc>) -> Result<Fact, Refusal> {
+        self.require_live()?;
+        self.merged_into = Some(survivor);
+        self.deleted_at = Some(now);
+        Ok(self.advance(Fact::Deleted, now))
+    }
+
+    /// Takes what a merge, or the end of one, makes of it; a new version though nothing may be another.
+    ///
+    /// # Errors
+    /// [`Refusal::Deleted`], [`Refusal::Merged`].
+    pub fn settle_merge(&mut self, details: Details, now: DateTime<Utc>) -> Result<(), Refusal> {
+        self.require_live()?;
+        self.details = details;
+        self.version += 1;
+        self.updated_at = now;
+        Ok(())
+    }
+
+    /// Stands by itself again after a merge, with these details.
+    pub fn leave_merge(&mut self, details: Details, now: DateTime<Utc>) -> Fact {
+        self.details = details;
+        self.merged_into = None;
+        self.deleted_at = None;
+        self.advance(Fact::Undeleted, now)
+    }
+
+    fn require_live(&self) -> Result<(), Refusal> {
+        match (self.merged_into, self.deleted_at) {
+            (Some(_), _) => Err(Refusal::Merged),
+            (None, Some(_)) => Err(Refusal::Deleted),
+            (None, None) => Ok(()),
+        }
     }
 
     fn advance(&mut self, fact: Fact, now: DateTime<Utc>) -> Fact {
@@ -201,6 +248,12 @@ impl Contact {
         &self.details
     }
 
+    /// Whether `system` calls it `id`.
+    #[must_use]
+    pub fn is_called(&self, system: &str, id: &str) -> bool {
+        self.details.external_ids.iter().any(|pair| pair.system == system && pair.id == id)
+    }
+
     /// When it was changed last.
     #[must_use]
     pub fn updated_at(&self) -> DateTime<Utc> {
@@ -211,6 +264,12 @@ impl Contact {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.deleted_at.is_some()
+    }
+
+    /// The contact that goes on in its place, if it was merged; after several merges in a row the last one.
+    #[must_use]
+    pub fn merged_into(&self) -> Option<Uuid> {
+        self.merged_into
     }
 
     /// Such as `contacts/{uuid}`.

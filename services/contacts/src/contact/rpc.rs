@@ -7,6 +7,7 @@ use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::contact_service_server::ContactService;
 use rapport_kit::batch::Reads;
 use rapport_kit::command::{self, Done, Settled};
+use rapport_kit::db::Conn;
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
 use rapport_kit::tasks::Tasks;
@@ -15,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::surroundings::Surroundings;
-use super::{COLLECTION, Contact, Fact, RESOURCE, convert, list, sql, upsert};
+use super::{COLLECTION, Contact, Fact, RESOURCE, Refusal, convert, list, sql, upsert};
 use crate::{convert as parts, events, external_id, limits, update};
 
 const READ: &str = "contacts.contact.read";
@@ -76,7 +77,11 @@ impl ContactService for Contacts {
         let pair = external_id::parse_pair(request.system, request.id)?;
         // Who does not see the ids may not learn of them by trying.
         ctx.fields(RESOURCE).require_readable("external_ids")?;
-        let contact = sql::lookup(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &pair).await?;
+        let mut conn = self.db.for_tenant(&ctx).await?;
+        let contact = match sql::lookup(&mut conn, &ctx, &ctx.scope(), &pair).await? {
+            Some(contact) => Some(contact),
+            None => sql::lookup_merged(&mut conn, &ctx, &ctx.scope(), &pair).await?,
+        };
         let contact = contact.ok_or_else(|| Fault::not_found(format!("contact that {} calls {}", pair.system, pair.id)))?;
         Ok(shown(&ctx, convert::to_proto(contact)))
     }
@@ -149,6 +154,9 @@ impl Contacts {
             if matches!(change, Change::Delete) && contact.is_deleted() {
                 return Ok(unchanged(&contact));
             }
+            if contact.merged_into().is_some() {
+                require_unmerged(&mut self.db.for_tenant(ctx).await?, ctx, &contact).await?;
+            }
             let Some(fact) = self.decide(ctx, &mut contact, change).await? else { return Ok(unchanged(&contact)) };
             let entry = events::contact(ctx, &contact, fact)?;
             if sql::update(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await? {
@@ -167,11 +175,11 @@ impl Contacts {
                 let merged = convert::merge(contact, sent, paths);
                 let surroundings = Surroundings::read(&self.db, &self.policy, ctx, std::slice::from_ref(&merged), Some(contact.details())).await?;
                 let details = surroundings.details(ctx, merged, Some(contact.details()))?;
-                require_no_live(&self.db, ctx, &contact.details().leaves(&details.accounts)).await?;
+                require_free(&self.db, ctx, &contact.details().leaves(&details.accounts)).await?;
                 Ok(contact.change(details, ctx.now())?)
             }
             Change::Delete => {
-                require_no_live(&self.db, ctx, &contact.details().leaves(&[])).await?;
+                require_free(&self.db, ctx, &contact.details().leaves(&[])).await?;
                 Ok(contact.delete(ctx.now()))
             }
             Change::Undelete => Ok(Some(contact.undelete(ctx.now())?)),
@@ -217,15 +225,36 @@ impl Contacts {
     }
 }
 
-/// Refuses to take the one contact of a private customer away from it.
+/// Refuses to take the one contact of a private customer away from it; asks nobody where there is none.
 ///
 /// # Errors
 /// FAILED_PRECONDITION (CONTACT_OF_PERSON_ACCOUNT).
-pub(super) async fn require_no_live(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Result<(), Fault> {
-    if accounts.is_empty() || sql::live_accounts(&mut db.for_tenant(ctx).await?, ctx, accounts).await?.is_empty() {
+pub(super) async fn require_free(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Result<(), Fault> {
+    if accounts.is_empty() { Ok(()) } else { require_no_live(&mut db.for_tenant(ctx).await?, ctx, accounts).await }
+}
+
+/// The same on a connection.
+///
+/// # Errors
+/// FAILED_PRECONDITION (CONTACT_OF_PERSON_ACCOUNT).
+pub(crate) async fn require_no_live(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<(), Fault> {
+    if accounts.is_empty() || sql::live_accounts(conn, ctx, accounts).await?.is_empty() {
         return Ok(());
     }
     Err(Fault::precondition("CONTACT_OF_PERSON_ACCOUNT", "The person is the one contact of a private customer; delete that account first."))
+}
+
+/// Refuses a contact that was merged into another one, which is named to those who may see it.
+///
+/// # Errors
+/// FAILED_PRECONDITION (RECORD_MERGED).
+pub(crate) async fn require_unmerged(conn: &mut Conn, ctx: &Ctx, contact: &Contact) -> Result<(), Fault> {
+    let Some(into) = contact.merged_into() else { return Ok(()) };
+    let refusal = Fault::from(Refusal::Merged);
+    match sql::get(conn, ctx, &ctx.scope_of(READ), into).await? {
+        Some(survivor) => Err(refusal.with("merged_into", survivor.name())),
+        None => Err(refusal),
+    }
 }
 
 /// What there was to do is so already.

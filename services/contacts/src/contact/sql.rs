@@ -12,11 +12,12 @@ use uuid::Uuid;
 use super::{AccountRole, COLLECTION, Contact, Details, Person};
 use crate::contact_point;
 use crate::external_id::{self, ExternalId};
+use crate::merge;
 use crate::owner::{self, Owner};
 
 /// What [`read`] reads, of `contacts c`.
 pub const COLUMNS: &str = "c.id, c.version, c.owner_kind, c.owner_id, c.person, c.account_roles, c.external_ids, c.tags, \
-    c.created_at, c.updated_at, c.deleted_at";
+    c.created_at, c.updated_at, c.deleted_at, case when c.merged_into is not null then merged_contact(c.tenant_id, c.merged_into) end";
 /// Where access looks.
 pub const TABLE: Table = Table { tenant: "c.tenant_id", id: "c.id", owner: "c.owner_id" };
 
@@ -41,6 +42,7 @@ pub fn read(row: &PgRow) -> Result<Contact, Fault> {
         created_at: row.try_get(8)?,
         updated_at: row.try_get(9)?,
         deleted_at: row.try_get(10)?,
+        merged_into: row.try_get(11)?,
     })
 }
 
@@ -83,6 +85,16 @@ pub async fn get_each(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -
     Ok(found.into_iter().map(|contact| (contact.id(), contact)).collect())
 }
 
+/// The contacts of these `ids`, locked in the order of their ids until the transaction ends; in no scope yet.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lock(conn: &mut Conn, ctx: &Ctx, ids: &[Uuid]) -> Result<Vec<Contact>, Fault> {
+    let mut query = select(ctx);
+    query.push(" and c.id = any(").push_bind(ids.to_vec()).push(") order by c.id for update");
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
+}
+
 /// The live contact that another system calls so, if it is in `scope`.
 ///
 /// # Errors
@@ -101,6 +113,16 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
         .push(")");
     scope.push(&mut query, TABLE);
     query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
+}
+
+/// The live contact into which the one was merged that another system calls so, if it is in `scope`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lookup_merged(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId) -> Result<Option<Contact>, Fault> {
+    let followed = merge::sql::followed(conn, ctx, std::slice::from_ref(&pair.system), std::slice::from_ref(&pair.id)).await?;
+    let Some((_, _, id)) = followed.last() else { return Ok(None) };
+    get(conn, ctx, scope, *id).await
 }
 
 /// Private customers among `accounts` that are live.
@@ -169,7 +191,8 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
     let written = sqlx::query!(
         "with w as (
            update contacts set version = $3::bigint, owner_kind = $4, owner_id = $5, person = $6, family_folded = $7, given_folded = $8,
-             language = $9, account_roles = $10, external_ids = $11, tags = $12, updated_at = $13, deleted_at = $14
+             language = $9, account_roles = $10, external_ids = $11, tags = $12, updated_at = $13, deleted_at = $14,
+             merged_into = $22
            where tenant_id = $1 and id = $2 and version = $3::bigint - 1
            returning tenant_id, id, deleted_at is null as live
          )
@@ -196,6 +219,7 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
         &keys.ids,
         &keys.accounts,
         &keys.soles,
+        contact.merged_into,
     )
     .fetch_optional(conn)
     .await

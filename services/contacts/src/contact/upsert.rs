@@ -10,7 +10,7 @@ use rapport_kit::policy::Policy;
 use rapport_kit::{Ctx, Db, Fault, clock, command, name};
 use uuid::Uuid;
 
-use super::rpc::require_no_live;
+use super::rpc::{require_free, require_unmerged};
 use super::surroundings::Surroundings;
 use super::{COLLECTION, Contact, Fact, RESOURCE, convert, sql};
 use crate::batch::{self, Reference, Target};
@@ -101,10 +101,17 @@ fn create(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Contact) -> Result<
 
 async fn change(db: &Db, ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Contact, contact: &Contact) -> Result<Plan, Fault> {
     command::require_etag(&sent.etag, contact.version(), || contact.name())?;
-    let paths = update::paths(None, |path| convert::is_populated(sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
+    if contact.merged_into().is_some() {
+        require_unmerged(&mut db.for_tenant(ctx).await?, ctx, contact).await?;
+    }
+    let mut paths = update::paths(None, |path| convert::is_populated(sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
+    // Found by an id of one that was merged into it: that id leads here as it stands, and the contact keeps its own.
+    if sent.name.is_empty() && !sent.external_ids.iter().any(|pair| contact.is_called(&pair.system, &pair.id)) {
+        paths.retain(|path| *path != "external_ids");
+    }
     let mut contact = contact.clone();
     let details = surroundings.details(ctx, convert::merge(&contact, sent, &paths), Some(contact.details()))?;
-    require_no_live(db, ctx, &contact.details().leaves(&details.accounts)).await?;
+    require_free(db, ctx, &contact.details().leaves(&details.accounts)).await?;
     Ok(match contact.change(details, ctx.now())? {
         Some(fact) => Plan::Write(Box::new(contact), fact),
         None => Plan::Keep(Box::new(contact)),

@@ -3,6 +3,7 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_contacts_api::v1::view_service_client::ViewServiceClient;
 use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::access_service_client::AccessServiceClient;
@@ -15,6 +16,7 @@ use crate::office::{Office, with};
 pub(super) async fn run(office: &Office, organisation: &Organisation) {
     let private = accounts(office, organisation).await;
     contacts(office, organisation, &private).await;
+    merges(office, organisation).await;
     views(office, organisation).await;
     let second = office.sign_in("second", "admin@example.com").await;
     eventually("the second tenant is served", async || office.create_contact(&second, "Elsewhere").await.ok()).await;
@@ -92,6 +94,28 @@ async fn contacts(office: &Office, organisation: &Organisation, private: &[Strin
     }
     // A share of what lies in the bin is a change after the deletion.
     unshare(office, organisation, &names[0], &organisation.ben).await;
+}
+
+/// One that holds, upon one that holds, and one that is taken back; with shares that they give and take.
+async fn merges(office: &Office, organisation: &Organisation) {
+    let (admin, mut client) = (&organisation.admin, MergeServiceClient::new(office.contacts.clone()));
+    let mut names = Vec::new();
+    for number in 20..24 {
+        let request = pb::CreateContactRequest { contact: Some(contact(number)) };
+        let made = ContactServiceClient::new(office.contacts.clone()).create_contact(with(admin, request)).await;
+        names.push(made.expect("a contact").into_inner().name);
+    }
+    share(office, organisation, &names[1..]).await;
+    for (survivor, loser, holds) in [(0, 1, true), (2, 0, true), (2, 3, false)] {
+        let from_loser = Some(prost_types::FieldMask { paths: vec!["owner".to_owned(), "person.notes".to_owned()] });
+        let (survivor, loser) = (names[survivor].clone(), names[loser].clone());
+        let request = pb::MergeContactsRequest { survivor, loser, from_loser, ..pb::MergeContactsRequest::default() };
+        let made = client.merge_contacts(with(admin, request)).await.expect("a merge").into_inner();
+        if !holds {
+            let request = pb::UnmergeContactsRequest { name: made.name, etag: made.etag };
+            client.unmerge_contacts(with(admin, request)).await.expect("a merge less");
+        }
+    }
 }
 
 /// One that stays as it was made, one that is changed, and one that is deleted.

@@ -1,0 +1,22 @@
+//! A merge: two records became one, and can be made two again for 30 days.
+//!
+//! ```text
+//! (new) --merge--> merged --unmerge--> unmerged
+//! ```
+//! Guarantees: both records and the merge are written in one transaction that has locked the records in the order of their
+//! ids; each has one fact of its own: the survivor is `merged`, the loser `deleted`. What both were before stands in the
+//! journal and nowhere else. The merges of one survivor are taken back in the reverse order of theirs.
+
+pub mod contacts;
+pub mod convert;
+pub mod model;
+pub mod parts;
+pub mod rpc;
+pub mod shares;
+pub mod sql;
+
+pub use model::{Fact, Merge, Refusal, State};
+pub use rpc::Merges;
+
+/// Collection of merges in names.
+pub const COLLECTION: &str = "merges";

@@ -1,0 +1,194 @@
+//! Every statement about merges, and about where external ids of merged records lead.
+
+use rapport_contacts_api::v1 as pb;
+use rapport_kit::access::{FieldRules, Scope, Table};
+use rapport_kit::db::Conn;
+use rapport_kit::filter::{self, Column, Field, Kind};
+use rapport_kit::journal::Entry;
+use rapport_kit::{Ctx, Db, Fault, page};
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, QueryBuilder, Row};
+use uuid::Uuid;
+
+use super::{Merge, State, convert};
+use crate::contact;
+
+/// What lists can be filtered by.
+const FIELDS: &[Field] = &[
+    Field { path: "survivor", column: Column::Plain("m.survivor_id"), kind: Kind::AnyUuid { collections: RECORDS }, sort: false },
+    Field { path: "loser", column: Column::Plain("m.loser_id"), kind: Kind::AnyUuid { collections: RECORDS }, sort: false },
+    Field { path: "state", column: Column::Plain("m.state"), kind: Kind::Enum(STATES), sort: false },
+    Field { path: "create_time", column: Column::Plain("m.created_at"), kind: Kind::Time, sort: true },
+];
+const RECORDS: &[&str] = &[contact::COLLECTION];
+const STATES: &[(&str, i16)] = &[("STATE_MERGED", 1), ("STATE_UNMERGED", 2)];
+const COLUMNS: &str = "m.id, m.version, m.collection, m.survivor_id, m.loser_id, m.from_loser, m.survivor_version, m.loser_version, m.state, \
+    m.creator, m.created_at, m.updated_at";
+const READ: &str = "contacts.contact.read";
+
+fn read(row: &PgRow) -> Result<Merge, Fault> {
+    Ok(Merge {
+        id: row.try_get(0)?,
+        version: row.try_get(1)?,
+        collection: row.try_get(2)?,
+        survivor: row.try_get(3)?,
+        loser: row.try_get(4)?,
+        from_loser: row.try_get(5)?,
+        survivor_version: row.try_get(6)?,
+        loser_version: row.try_get(7)?,
+        state: State::from_number(row.try_get(8)?).ok_or_else(|| Fault::internal("a stored merge is in no known state"))?,
+        creator: row.try_get(9)?,
+        created_at: row.try_get(10)?,
+        updated_at: row.try_get(11)?,
+    })
+}
+
+/// Appends a condition that is true for the merges whose survivor is within every one of `scopes`.
+fn push_seen(query: &mut QueryBuilder<Postgres>, scopes: &[&Scope]) {
+    query.push(" and exists (select from contacts s where s.tenant_id = m.tenant_id and s.id = m.survivor_id");
+    for scope in scopes {
+        scope.push(query, Table { tenant: "s.tenant_id", id: "s.id", owner: "s.owner_id" });
+    }
+    query.push(")");
+}
+
+/// The merge, if the caller may read its survivor.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get(conn: &mut Conn, ctx: &Ctx, id: Uuid) -> Result<Option<Merge>, Fault> {
+    let mut query = QueryBuilder::new(format!("select {COLUMNS} from merges m where m.tenant_id = "));
+    query.push_bind(ctx.tenant()).push(" and m.id = ").push_bind(id);
+    push_seen(&mut query, &[&ctx.scope(), &ctx.scope_of(READ)]);
+    query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
+}
+
+/// A page of the merges whose survivors the caller may read.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FIELD_INVALID, FILTER_INVALID, ORDER_INVALID, PAGE_TOKEN_INVALID); what the database answers.
+pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListMergesRequest) -> Result<pb::ListMergesResponse, Fault> {
+    // Merges are shown whole: there are no rules on their fields.
+    let rules = &FieldRules::none();
+    let size = page::size(request.page_size)?;
+    let order = filter::parse_order(FIELDS, &request.order_by, "create_time desc", rules)?;
+    let asked = page::Query::of(ctx).with("filter", &request.filter).with("order_by", &order);
+    let after = ctx.call().sealer.open(&request.page_token, &asked)?;
+
+    let mut query = QueryBuilder::new(format!("select {COLUMNS}"));
+    order.push_columns(&mut query);
+    query.push(" from merges m where m.tenant_id = ").push_bind(ctx.tenant());
+    push_seen(&mut query, &[&ctx.scope(), &ctx.scope_of(READ)]);
+    filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
+    order.push_after(&mut query, after.as_ref(), "m.id")?;
+    order.push_order_by(&mut query, "m.id");
+    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
+    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
+
+    let merges: Result<Vec<Merge>, Fault> = rows.iter().map(read).collect();
+    Ok(pb::ListMergesResponse { merges: merges?.iter().map(convert::to_proto).collect(), next_page_token })
+}
+
+/// Writes a new merge with its journal entry.
+///
+/// # Errors
+/// What the database answers.
+pub async fn insert(conn: &mut Conn, ctx: &Ctx, merge: &Merge, entry: Entry) -> Result<(), Fault> {
+    sqlx::query_scalar!(
+        "with w as (
+           insert into merges (tenant_id, id, version, collection, survivor_id, loser_id, from_loser, survivor_version, loser_version, state,
+             creator, created_at, updated_at)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning 1)
+         select kit.record($14) from w",
+        ctx.tenant(),
+        merge.id,
+        merge.version,
+        merge.collection,
+        merge.survivor,
+        merge.loser,
+        &merge.from_loser,
+        merge.survivor_version,
+        merge.loser_version,
+        merge.state.number(),
+        merge.creator,
+        merge.created_at,
+        merge.updated_at,
+        entry as _
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes a changed merge with its journal entry; false if somebody else changed it since it was read.
+///
+/// # Errors
+/// What the database answers.
+pub async fn update(conn: &mut Conn, ctx: &Ctx, merge: &Merge, entry: Entry) -> Result<bool, Fault> {
+    let written = sqlx::query_scalar!(
+        "with w as (
+           update merges set version = $3::bigint, state = $4, updated_at = $5
+           where tenant_id = $1 and id = $2 and version = $3::bigint - 1 returning 1)
+         select kit.record($6) from w",
+        ctx.tenant(),
+        merge.id,
+        merge.version,
+        merge.state.number(),
+        merge.updated_at,
+        entry as _
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(written.is_some())
+}
+
+/// Whether the survivor of `merge` took in others after it, in merges that hold. The survivor is locked, so that the
+/// answer stays.
+///
+/// # Errors
+/// What the database answers.
+pub async fn has_later(conn: &mut Conn, ctx: &Ctx, merge: &Merge) -> Result<bool, Fault> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from merges where tenant_id = $1 and survivor_id = $2 and survivor_version > $3 and state = 1) as "found!""#,
+        ctx.tenant(),
+        merge.survivor,
+        merge.survivor_version
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(found)
+}
+
+/// Accounts of private customers among `accounts`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn private_customers(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<Vec<Uuid>, Fault> {
+    let private = sqlx::query_scalar!("select id from accounts where tenant_id = $1 and id = any($2) and kind = 2", ctx.tenant(), accounts)
+        .fetch_all(conn)
+        .await?;
+    Ok(private)
+}
+
+/// Where external ids of merged records lead: each pair with the live contact that goes on. In no scope yet.
+///
+/// # Errors
+/// What the database answers.
+pub async fn followed(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
+    let rows = sqlx::query!(
+        r#"select e.system, e.external_id, s.id as into
+           from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
+             join contacts c on c.tenant_id = e.tenant_id and c.id = e.record_id
+             -- Looked up one by one: the planner, which knows nothing of the function, would read every contact.
+             cross join lateral (select l.id from contacts l where l.tenant_id = c.tenant_id
+               and l.id = merged_contact(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
+           where e.tenant_id = $1 and e.collection = 'contacts' and not e.live and c.merged_into is not null
+           order by c.deleted_at"#,
+        ctx.tenant(),
+        systems,
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.system, row.external_id, row.into)).collect())
+}
