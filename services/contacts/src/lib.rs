@@ -12,6 +12,7 @@ pub mod convert;
 pub mod events;
 pub mod external_id;
 pub mod hide;
+pub mod layout;
 pub mod limits;
 pub mod number;
 pub mod on;
