@@ -8,6 +8,7 @@
 
 mod client;
 mod events;
+mod exports;
 mod hello;
 mod load;
 mod meter;
@@ -40,7 +41,7 @@ pub(crate) fn trouble(text: impl Into<String>) -> Trouble {
 }
 
 /// Every figure, in the order in which they are taken.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "cold_start",
     "idle_memory",
     "get_contact",
@@ -54,6 +55,7 @@ const NAMES: [&str; 13] = [
     "event_latency",
     "relay",
     "search",
+    "export",
 ];
 
 /// How much is measured.
@@ -135,6 +137,7 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
         "event_latency",
         "relay",
         "search",
+        "export",
     ]) {
         rows::fill(&stage, &world, &stage.contacts, stage.plan.contacts, stage.plan.accounts).await?;
     }
@@ -156,7 +159,8 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
             "sign_in" => signing::sign_in(&stage, &world).await,
             "event_latency" => events::latency(&stage).await,
             "relay" => events::relay(&stage).await,
-            _ => search::search(&stage, &world).await,
+            "search" => search::search(&stage, &world).await,
+            _ => exports::export(&stage, &world).await,
         };
         if let Err(trouble) = taken {
             note(&format!("{name} could not be measured: {trouble}"));

@@ -1,6 +1,7 @@
 //! The access log: authenticated refusals and sensitive reads, which no journal holds because nothing changed.
 //!
-//! Guarantees: no call waits for its row; rows are written within a second and at the end of the process.
+//! Guarantees: no call waits for its row, but for exports, of which no byte leaves before their row is stored; the other
+//! rows are written within a second and at the end of the process.
 //! Refusals of one subject at one method are listed ten times a minute, beyond that counted. What does not fit
 //! into the waiting room is counted as a figure, never waited for.
 
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::db::SystemDb;
+use crate::ctx::Ctx;
+use crate::db::{Conn, SystemDb};
 use crate::fault::Fault;
 use crate::metrics;
 use crate::tasks::Tasks;
@@ -133,6 +135,22 @@ impl Room {
     fn add(&mut self, row: Row) {
         if self.rows.len() < WAITING { self.rows.push(row) } else { metrics::unlogged_accesses().inc() }
     }
+}
+
+/// Stores at once, or with the transaction that `conn` is in, that the caller takes these records out.
+pub(crate) async fn exported(conn: &mut Conn, ctx: &Ctx, names: &[String]) -> Result<(), Fault> {
+    sqlx::query(
+        "insert into kit.access_log (tenant_id, id, kind, subject, method, reason, names, calls, request_id) values ($1, $2, 'read', $3, $4, '', $5, 1, $6)",
+    )
+    .bind(ctx.tenant())
+    .bind(clock::new_id())
+    .bind(ctx.actor().subject())
+    .bind(ctx.call().method)
+    .bind(names.get(..NAMES).unwrap_or(names))
+    .bind(&ctx.call().request_id)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 async fn insert(db: &SystemDb, rows: &[Row]) -> Result<(), Fault> {

@@ -11,8 +11,9 @@ use tonic::{Code, Request};
 use uuid::Uuid;
 
 use crate::access::{Access, FieldRules, Levels, Scope, within};
-use crate::access_log::AccessLog;
+use crate::access_log::{self, AccessLog};
 use crate::clock;
+use crate::db::Conn;
 use crate::fault::Fault;
 use crate::page::Sealer;
 
@@ -205,6 +206,15 @@ impl Ctx {
     /// Notes in the access log that the caller reads these records, whose reading is sensitive.
     pub fn log_read(&self, names: &[String]) {
         self.call.log.read(self.tenant, self.actor.subject(), self.call.method, names, &self.call.request_id);
+    }
+
+    /// Notes in the access log that the caller exports these records, or records of these collections, of which nothing
+    /// may leave before: the row is stored when this returns, or with the transaction that `conn` is in.
+    ///
+    /// # Errors
+    /// What the database answers; nothing may leave then.
+    pub async fn log_export(&self, conn: &mut Conn, names: &[String]) -> Result<(), Fault> {
+        access_log::exported(conn, self, names).await
     }
 
     /// Notes in the access log that the caller was denied a part of what was asked for, if that is why it was refused;

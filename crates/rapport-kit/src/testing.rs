@@ -122,11 +122,21 @@ impl TestService {
     /// # Panics
     /// If it does not start.
     pub async fn start(service: &Service) -> Self {
+        Self::configured(service, |_| {}).await
+    }
+
+    /// The same with `change` to its settings.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn configured(service: &Service, change: impl FnOnce(&mut Config)) -> Self {
         let infra = Infra::from_environment();
         let logins = infra.database(service).await;
         let identity = Identity::start().await;
         let prefix = Prefix::new(&infra, &[service.name]);
-        let running = run(service, &infra, &logins, &identity.address, prefix.text()).await;
+        let mut config = config(&identity.address, prefix.text());
+        change(&mut config);
+        let running = process::start(service, config, secrets(&logins, Some(&infra.broker))).await.expect("the service starts");
         let channel = channel(&running);
         Self { identity, channel, logins, broker: prefix.broker(), running: Some(running), _prefix: prefix }
     }
@@ -145,15 +155,18 @@ impl TestService {
 /// # Panics
 /// If it does not start.
 pub async fn run(service: &Service, infra: &Infra, logins: &Logins, identity: &str, prefix: &str) -> Running {
-    let config = Config {
+    process::start(service, config(identity, prefix), secrets(logins, Some(&infra.broker))).await.expect("the service starts")
+}
+
+fn config(identity: &str, prefix: &str) -> Config {
+    Config {
         listen: "127.0.0.1:0".to_owned(),
         identity: identity.to_owned(),
         broker_prefix: prefix.to_owned(),
         reflection: true,
         leave_seconds: 0,
         ..Config::default()
-    };
-    process::start(service, config, secrets(logins, Some(&infra.broker))).await.expect("the service starts")
+    }
 }
 
 /// Secrets of a service over the database of `logins`, with a broker or without one.

@@ -10,8 +10,10 @@ pub mod contact;
 pub mod contact_point;
 pub mod convert;
 pub mod events;
+pub mod export;
 pub mod external_id;
 pub mod hide;
+pub mod layout;
 pub mod limits;
 pub mod merge;
 pub mod number;
@@ -29,6 +31,7 @@ use rapport_contacts_api as api;
 use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
 use rapport_contacts_api::v1::merge_service_server::MergeServiceServer;
+use rapport_contacts_api::v1::export_service_server::ExportServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
 use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
@@ -40,6 +43,7 @@ use rapport_kit::{App, Fault, Service, files};
 use crate::account::Accounts;
 use crate::contact::Contacts;
 use crate::merge::Merges;
+use crate::export::Exports;
 use crate::search::Search;
 use crate::view::Views;
 
@@ -71,7 +75,7 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-static JOBS: [Kind; 0] = [];
+static JOBS: [Kind; 1] = [export::KIND];
 
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
@@ -85,7 +89,8 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         search::index::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
-        jobs::serve(app, "contacts", &JOBS, files);
+        let jobs = jobs::serve(app, "contacts", &JOBS, files);
+        app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs)));
         app.consume(
             Consumers::new("contacts")
                 .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))

@@ -46,3 +46,5 @@ pub const COLUMNS: usize = 50;
 pub const BATCH_GET: usize = 1000;
 /// Entries of one batch write.
 pub const BATCH_UPSERT: usize = 500;
+/// Columns of an exported table.
+pub const EXPORT_COLUMNS: usize = 2000;

@@ -63,6 +63,9 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.ViewService/CreateView" => Box::pin(create_view(scene)),
         "/rapport.contacts.v1.ViewService/UpdateView" => Box::pin(update_view(scene)),
         "/rapport.contacts.v1.ViewService/DeleteView" => Box::pin(delete_view(scene)),
+        "/rapport.contacts.v1.ExportService/ExportContacts" => Box::pin(export(scene, Noun::Contact)),
+        "/rapport.contacts.v1.ExportService/ExportAccounts" => Box::pin(export(scene, Noun::Account)),
+        "/rapport.contacts.v1.ExportService/StartExport" => Box::pin(start_export(scene)),
         "/rapport.common.v1.AccessService/ShareRecord" => Box::pin(share(scene)),
         "/rapport.common.v1.AccessService/UnshareRecord" => Box::pin(unshare(scene)),
         "/rapport.common.v1.AccessService/ListShares" => Box::pin(list_shares(scene)),
@@ -261,6 +264,21 @@ async fn update_view(scene: &Scene) -> Valid {
 async fn delete_view(scene: &Scene) -> Valid {
     let Stored { name, etag } = make_view(scene).await;
     Valid { removes: true, ..Valid::change(&contacts::DeleteViewRequest { name, etag }, 1).about_a_record() }
+}
+
+/// A table of a column, so that what is answered is one piece.
+fn export_options() -> contacts::ExportOptions {
+    contacts::ExportOptions { format: contacts::ExportFormat::Csv.into(), columns: vec!["Record".to_owned()], ..contacts::ExportOptions::default() }
+}
+
+async fn export(scene: &Scene, noun: Noun) -> Valid {
+    make(scene, noun).await;
+    Valid::read(&contacts::ExportContactsRequest { options: Some(export_options()) })
+}
+
+async fn start_export(scene: &Scene) -> Valid {
+    make(scene, Noun::Contact).await;
+    Valid::change(&contacts::StartExportRequest { collection: "contacts".to_owned(), options: Some(export_options()) }, 1)
 }
 
 async fn share(scene: &Scene) -> Valid {

@@ -4,7 +4,7 @@ use rapport_contacts_api::v1 as pb;
 use rapport_kit::filter::{self, Column, Field, Kind, Search, SearchBy};
 use rapport_kit::{Ctx, Db, Fault, page};
 use sqlx::postgres::PgRow;
-use sqlx::{QueryBuilder, Row as _};
+use sqlx::{Postgres, QueryBuilder, Row as _};
 
 use super::{RESOURCE, convert, sql};
 use crate::{hide, owner};
@@ -72,7 +72,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
         query.push(" and c.deleted_at is null");
     }
     ctx.scope().push(&mut query, sql::TABLE);
-    filter::push(&mut query, FIELDS, Some(SEARCH), &request.filter, &hide::with_normalized("contact_points", rules))?;
+    narrow(&mut query, ctx, &request.filter)?;
     order.push_after(&mut query, after.as_ref(), "c.id")?;
     order.push_order_by(&mut query, "c.id");
     let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
@@ -87,6 +87,14 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
     Ok(pb::ListAccountsResponse { accounts, next_page_token })
 }
 
+/// Appends ` and (…)`, true for the accounts `c` that `filter` asks for; nothing if it is empty.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FILTER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN).
+pub fn narrow(query: &mut QueryBuilder<Postgres>, ctx: &Ctx, filter: &str) -> Result<(), Fault> {
+    filter::push(query, FIELDS, Some(SEARCH), filter, &hide::with_normalized("contact_points", ctx.fields(RESOURCE)))
+}
+
 /// Refuses a filter and an order that the list would not take from the caller.
 ///
 /// # Errors
@@ -94,5 +102,5 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListAccountsRequest) -> Resu
 pub fn check(ctx: &Ctx, filter: &str, order_by: &str) -> Result<(), Fault> {
     let rules = ctx.fields(RESOURCE);
     filter::parse_order(FIELDS, order_by, "display_name", rules)?;
-    filter::push(&mut QueryBuilder::new(""), FIELDS, Some(SEARCH), filter, &hide::with_normalized("contact_points", rules))
+    narrow(&mut QueryBuilder::new(""), ctx, filter)
 }

@@ -4,7 +4,7 @@ use rapport_contacts_api::v1 as pb;
 use rapport_kit::filter::{self, Column, Field, Kind, Search, SearchBy};
 use rapport_kit::{Ctx, Db, Fault, page};
 use sqlx::postgres::PgRow;
-use sqlx::{QueryBuilder, Row as _};
+use sqlx::{Postgres, QueryBuilder, Row as _};
 
 use super::{RESOURCE, convert, sql};
 use crate::{hide, owner};
@@ -64,7 +64,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
         query.push(" and c.deleted_at is null");
     }
     ctx.scope().push(&mut query, sql::TABLE);
-    filter::push(&mut query, FIELDS, Some(SEARCH), &request.filter, &hide::with_normalized("person.contact_points", rules))?;
+    narrow(&mut query, ctx, &request.filter)?;
     order.push_after(&mut query, after.as_ref(), "c.id")?;
     order.push_order_by(&mut query, "c.id");
     let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
@@ -79,6 +79,14 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
     Ok(pb::ListContactsResponse { contacts, next_page_token })
 }
 
+/// Appends ` and (…)`, true for the contacts `c` that `filter` asks for; nothing if it is empty.
+///
+/// # Errors
+/// INVALID_ARGUMENT (FILTER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN).
+pub fn narrow(query: &mut QueryBuilder<Postgres>, ctx: &Ctx, filter: &str) -> Result<(), Fault> {
+    filter::push(query, FIELDS, Some(SEARCH), filter, &hide::with_normalized("person.contact_points", ctx.fields(RESOURCE)))
+}
+
 /// Refuses a filter and an order that the list would not take from the caller.
 ///
 /// # Errors
@@ -86,5 +94,5 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
 pub fn check(ctx: &Ctx, filter: &str, order_by: &str) -> Result<(), Fault> {
     let rules = ctx.fields(RESOURCE);
     filter::parse_order(FIELDS, order_by, "person.family_name", rules)?;
-    filter::push(&mut QueryBuilder::new(""), FIELDS, Some(SEARCH), filter, &hide::with_normalized("person.contact_points", rules))
+    narrow(&mut QueryBuilder::new(""), ctx, filter)
 }

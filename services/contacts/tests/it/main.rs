@@ -2,6 +2,7 @@
 
 mod entries;
 mod merges;
+mod exports;
 mod numbers;
 mod owners;
 mod repeats;

@@ -3,6 +3,7 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_kit::config::Config;
 use rapport_kit::testing::{Infra, Subject, TestService};
 use rapport_proto::common::v1 as common;
 use rapport_proto::common::v1::access_service_client::AccessServiceClient;
@@ -25,7 +26,12 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) async fn open() -> Self {
-        let service = TestService::start(&rapport_contacts::SERVICE).await;
+        Self::configured(|_| {}).await
+    }
+
+    /// The same with `change` to the service's settings.
+    pub(crate) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
+        let service = TestService::configured(&rapport_contacts::SERVICE, change).await;
         let tenant = service.identity.tenant();
         let clerk = service.identity.administrator(tenant);
         Self { service, tenant, clerk }

@@ -1,0 +1,189 @@
+//! A contact as cells of a row, and back.
+
+use std::collections::BTreeMap;
+
+use rapport_contacts_api::v1 as pb;
+
+use super::part::{self, Groups, put};
+use super::{Cell, Column, RolePart, Single, cell};
+use crate::violations::Violations;
+
+/// The cells of a contact that have something in them, in the order of columns.
+#[must_use]
+pub fn cells(contact: &pb::Contact) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    let none = pb::Person::default();
+    let person = contact.person.as_ref().unwrap_or(&none);
+    let mut single = |column: Single, text: String| put(&mut cells, Column::Single(column), text);
+    single(Single::Record, contact.name.clone());
+    single(Single::Salutation, person.salutation.clone());
+    single(Single::GivenName, person.given_name.clone());
+    single(Single::AdditionalName, person.additional_name.clone());
+    single(Single::FamilyName, person.family_name.clone());
+    single(Single::JobTitle, person.job_title.clone());
+    single(Single::Language, person.language.clone());
+    single(Single::BirthDate, person.birth_date.map(cell::day).unwrap_or_default());
+    single(Single::Tags, cell::list(contact.tags.iter().map(String::as_str)));
+    single(Single::Owner, contact.owner.clone());
+    single(Single::Notes, person.notes.clone());
+    single(Single::Created, contact.create_time.map(cell::time).unwrap_or_default());
+    single(Single::Updated, contact.update_time.map(cell::time).unwrap_or_default());
+    single(Single::Deleted, contact.delete_time.map(cell::time).unwrap_or_default());
+    single(Single::Version, contact.etag.clone());
+    part::point_cells(&mut cells, &person.contact_points);
+    part::address_cells(&mut cells, &person.addresses);
+    for (index, role) in contact.accounts.iter().enumerate() {
+        let mut put = |part: RolePart, text: String| put(&mut cells, Column::Account(index + 1, part), text);
+        put(RolePart::Account, role.account.clone());
+        put(RolePart::Role, role.role.clone());
+        put(RolePart::Primary, cell::flag(role.primary));
+        put(RolePart::Start, role.start_date.map(cell::day).unwrap_or_default());
+        put(RolePart::End, role.end_date.map(cell::day).unwrap_or_default());
+    }
+    part::external_id_cells(&mut cells, &contact.external_ids);
+    cells
+}
+
+/// The contact that cells show; what cannot be read is noted under its header. Values are taken as they are: what a
+/// contact may hold is asked when it is written.
+pub fn record<'a>(found: &mut Violations, cells: impl IntoIterator<Item = (&'a Column, &'a str)>) -> pb::Contact {
+    let mut contact = pb::Contact { person: Some(pb::Person::default()), ..pb::Contact::default() };
+    let mut groups = Groups::default();
+    let mut roles: BTreeMap<usize, pb::AccountRole> = BTreeMap::new();
+    for (column, text) in cells.into_iter().filter(|(_, text)| !text.is_empty()) {
+        match column {
+            Column::Single(single) => read_single(found, &mut contact, *single, text),
+            Column::Point(channel, number, part) => groups.point(found, *channel, *number, *part, text),
+            Column::Address(number, part) => groups.address(found, *number, *part, text),
+            Column::Account(number, part) => read_role(found, roles.entry(*number).or_default(), column, *part, text),
+            Column::ExternalId(system) => groups.external_id(system, text),
+        }
+    }
+    let person = contact.person.get_or_insert_default();
+    (person.contact_points, person.addresses, contact.external_ids) = groups.finish();
+    // A role without an account is none.
+    contact.accounts = roles.into_values().filter(|role| !role.account.is_empty()).collect();
+    contact
+}
+
+fn read_single(found: &mut Violations, contact: &mut pb::Contact, single: Single, text: &str) {
+    let person = contact.person.get_or_insert_default();
+    match single {
+        Single::Record => text.clone_into(&mut contact.name),
+        Single::Salutation => text.clone_into(&mut person.salutation),
+        Single::GivenName => text.clone_into(&mut person.given_name),
+        Single::AdditionalName => text.clone_into(&mut person.additional_name),
+        Single::FamilyName => text.clone_into(&mut person.family_name),
+        Single::JobTitle => text.clone_into(&mut person.job_title),
+        Single::Language => text.clone_into(&mut person.language),
+        Single::BirthDate => {
+            person.birth_date = cell::read_day(text);
+            if person.birth_date.is_none() {
+                found.add(Column::Single(single).to_string(), NO_DAY);
+            }
+        }
+        Single::Tags => contact.tags = cell::read_list(text),
+        Single::Owner => text.clone_into(&mut contact.owner),
+        Single::Notes => text.clone_into(&mut person.notes),
+        Single::Created => contact.create_time = cell::read_time(text),
+        Single::Updated => contact.update_time = cell::read_time(text),
+        Single::Deleted => contact.delete_time = cell::read_time(text),
+        Single::Version => text.clone_into(&mut contact.etag),
+        Single::DisplayName
+        | Single::Kind
+        | Single::Relationships
+        | Single::Number
+        | Single::LegalEntity
+        | Single::Parent
+        | Single::Sector
+        | Single::Website
+        | Single::Employees
+        | Single::Revenue
+        | Single::Currency
+        | Single::Founded => {}
+    }
+}
+
+fn read_role(found: &mut Violations, role: &mut pb::AccountRole, column: &Column, part: RolePart, text: &str) {
+    let day = |found: &mut Violations| {
+        let day = cell::read_day(text);
+        if day.is_none() {
+            found.add(column.to_string(), NO_DAY);
+        }
+        day
+    };
+    match part {
+        RolePart::Account => text.clone_into(&mut role.account),
+        RolePart::Role => text.clone_into(&mut role.role),
+        RolePart::Primary => role.primary = part::flag(found, || column.to_string(), text),
+        RolePart::Start => role.start_date = day(found),
+        RolePart::End => role.end_date = day(found),
+    }
+}
+
+/// What is wrong with a cell that is no day.
+pub(super) const NO_DAY: &str = "must be a day such as 2026-01-31";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rapport_kit::{clock, name};
+    use rapport_proto::google_type::Date;
+    use uuid::Uuid;
+
+    use super::super::part::tests::{addresses, external_ids, points, text};
+    use super::super::{Resource, cell};
+    use super::*;
+
+    fn read(cells: &[Cell]) -> pb::Contact {
+        let mut found = Violations::default();
+        let contact = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_str())));
+        found.finish().expect("every cell can be read");
+        contact
+    }
+
+    proptest! {
+        #[test]
+        fn a_contact_is_read_as_it_was_written(
+            names in prop::array::uniform7(text()),
+            (points, addresses, external_ids) in (points(), addresses(), external_ids()),
+            tags in prop::collection::vec("[a-z,\"' ]{1,6}".prop_map(|tag| tag.trim().to_owned()).prop_filter("no tag", |tag| !tag.is_empty()), 0..4),
+            years in prop::collection::vec(1..9999_i32, 0..3),
+        ) {
+            let [salutation, given_name, additional_name, family_name, job_title, language, notes] = names;
+            let day = |year: &i32| Some(Date { year: *year, month: 2, day: 3 });
+            let accounts = years.iter().map(|year| pb::AccountRole {
+                account: name::format("accounts", Uuid::nil()), role: notes.clone(), primary: year % 2 == 0, start_date: day(year), end_date: None,
+            });
+            let now = Some(clock::timestamp(clock::now()));
+            let contact = pb::Contact {
+                name: name::format("contacts", Uuid::nil()),
+                accounts: accounts.collect(),
+                person: Some(pb::Person {
+                    given_name, family_name, additional_name, salutation, language, job_title, notes,
+                    birth_date: years.first().and_then(day),
+                    contact_points: points, addresses,
+                }),
+                owner: name::format("users", Uuid::nil()),
+                external_ids, tags, etag: "7".to_owned(), create_time: now, update_time: now, delete_time: None,
+            };
+            let written = cells(&contact);
+            prop_assert!(written.is_sorted_by(|(first, _), (second, _)| first < second));
+            prop_assert_eq!(&read(&written), &contact);
+            // The same through headers and guarded texts, as a file has them.
+            let filed = written.iter().map(|(column, text)| {
+                let header = column.to_string();
+                (Column::parse(Resource::Contact, &header).expect("a column"), cell::unguarded(&cell::guarded(text)).to_owned())
+            });
+            prop_assert_eq!(read(&filed.collect::<Vec<_>>()), contact);
+        }
+    }
+
+    #[test]
+    fn a_cell_that_cannot_be_read_is_noted_under_its_header() {
+        let column = Column::Single(Single::BirthDate);
+        let mut found = Violations::default();
+        record(&mut found, [(&column, "soon")]);
+        assert!(found.finish().unwrap_err().text().contains("Birth date"));
+    }
+}

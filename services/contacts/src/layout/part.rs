@@ -1,0 +1,240 @@
+//! Cells of what both resources have: contact points, addresses, external ids.
+
+use std::collections::BTreeMap;
+
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::contact_point::{Kind, Status};
+use rapport_proto::common::v1::ExternalId;
+use rapport_proto::google_type::PostalAddress;
+
+use super::{AddressPart, Cell, Channel, Column, PointPart, cell};
+use crate::violations::Violations;
+
+/// What repeats, as it is put together from cells: each under its number, so that gaps close and order stays.
+#[derive(Debug, Default)]
+pub struct Groups {
+    points: BTreeMap<(Channel, usize), pb::ContactPoint>,
+    addresses: BTreeMap<usize, pb::Address>,
+    external_ids: Vec<ExternalId>,
+}
+
+/// Adds the cells of contact points. Their numbers are counted for each kind.
+pub fn point_cells(cells: &mut Vec<Cell>, points: &[pb::ContactPoint]) {
+    for channel in [Channel::Email, Channel::Phone, Channel::Chat, Channel::Web] {
+        for (index, point) in points.iter().filter(|point| channel_of(point.kind()) == Some(channel)).enumerate() {
+            let mut put = |part: PointPart, text: String| put(cells, Column::Point(channel, index + 1, part), text);
+            put(PointPart::Value, point.value.clone());
+            put(PointPart::Label, point.label.clone());
+            put(PointPart::Primary, cell::flag(point.primary));
+            put(PointPart::Status, status_text(point.status()).to_owned());
+            put(PointPart::Region, point.region.clone());
+        }
+    }
+}
+
+/// Adds the cells of addresses.
+pub fn address_cells(cells: &mut Vec<Cell>, addresses: &[pb::Address]) {
+    for (index, address) in addresses.iter().enumerate() {
+        let none = PostalAddress::default();
+        let postal = address.postal_address.as_ref().unwrap_or(&none);
+        let mut put = |part: AddressPart, text: String| put(cells, Column::Address(index + 1, part), text);
+        put(AddressPart::Kind, kind_text(address.kind()).to_owned());
+        put(AddressPart::Primary, cell::flag(address.primary));
+        put(AddressPart::Recipients, cell::lines(postal.recipients.iter().map(String::as_str)));
+        put(AddressPart::Organization, postal.organization.clone());
+        put(AddressPart::Street, cell::lines(postal.address_lines.iter().map(String::as_str)));
+        put(AddressPart::District, postal.sublocality.clone());
+        put(AddressPart::City, postal.locality.clone());
+        put(AddressPart::PostalCode, postal.postal_code.clone());
+        put(AddressPart::SortingCode, postal.sorting_code.clone());
+        put(AddressPart::State, postal.administrative_area.clone());
+        put(AddressPart::Country, postal.region_code.clone());
+        put(AddressPart::Language, postal.language_code.clone());
+    }
+}
+
+/// Adds the cells of external ids.
+pub fn external_id_cells(cells: &mut Vec<Cell>, ids: &[ExternalId]) {
+    for pair in ids {
+        put(cells, Column::ExternalId(pair.system.clone()), pair.id.clone());
+    }
+}
+
+/// Adds a cell, unless there is nothing in it.
+pub fn put(cells: &mut Vec<Cell>, column: Column, text: String) {
+    if !text.is_empty() {
+        cells.push((column, text));
+    }
+}
+
+impl Groups {
+    /// Takes a cell of a contact point.
+    pub fn point(&mut self, found: &mut Violations, channel: Channel, number: usize, part: PointPart, text: &str) {
+        let kind = kind_of(channel);
+        let point = self.points.entry((channel, number)).or_insert_with(|| pb::ContactPoint { kind: kind.into(), ..pb::ContactPoint::default() });
+        let header = || Column::Point(channel, number, part).to_string();
+        match part {
+            PointPart::Value => text.clone_into(&mut point.value),
+            PointPart::Label => text.clone_into(&mut point.label),
+            PointPart::Primary => point.primary = flag(found, header, text),
+            PointPart::Region => text.clone_into(&mut point.region),
+            PointPart::Status => match STATUSES.iter().find(|(_, known)| known.eq_ignore_ascii_case(text.trim())) {
+                Some((status, _)) => point.status = (*status).into(),
+                None => found.add(header(), one_of(STATUSES.iter().map(|(_, text)| *text))),
+            },
+        }
+    }
+
+    /// Takes a cell of an address.
+    pub fn address(&mut self, found: &mut Violations, number: usize, part: AddressPart, text: &str) {
+        let address = self.addresses.entry(number).or_default();
+        let postal = address.postal_address.get_or_insert_default();
+        let header = || Column::Address(number, part).to_string();
+        match part {
+            AddressPart::Kind => match KINDS.iter().find(|(_, known)| known.eq_ignore_ascii_case(text.trim())) {
+                Some((kind, _)) => address.kind = (*kind).into(),
+                None => found.add(header(), one_of(KINDS.iter().map(|(_, text)| *text))),
+            },
+            AddressPart::Primary => address.primary = flag(found, header, text),
+            AddressPart::Recipients => postal.recipients = cell::read_lines(text),
+            AddressPart::Organization => text.clone_into(&mut postal.organization),
+            AddressPart::Street => postal.address_lines = cell::read_lines(text),
+            AddressPart::District => text.clone_into(&mut postal.sublocality),
+            AddressPart::City => text.clone_into(&mut postal.locality),
+            AddressPart::PostalCode => text.clone_into(&mut postal.postal_code),
+            AddressPart::SortingCode => text.clone_into(&mut postal.sorting_code),
+            AddressPart::State => text.clone_into(&mut postal.administrative_area),
+            AddressPart::Country => text.trim().to_ascii_uppercase().clone_into(&mut postal.region_code),
+            AddressPart::Language => text.clone_into(&mut postal.language_code),
+        }
+    }
+
+    /// Takes the cell of an external id.
+    pub fn external_id(&mut self, system: &str, text: &str) {
+        self.external_ids.push(ExternalId { system: system.to_owned(), id: text.to_owned() });
+    }
+
+    /// What was put together. A contact point without a value is none, whatever else is said of it.
+    #[must_use]
+    pub fn finish(self) -> (Vec<pb::ContactPoint>, Vec<pb::Address>, Vec<ExternalId>) {
+        let points = self.points.into_values().filter(|point| !point.value.is_empty());
+        (points.collect(), self.addresses.into_values().collect(), self.external_ids)
+    }
+}
+
+/// Whether a cell says yes; notes one that says neither yes nor no.
+pub fn flag(found: &mut Violations, header: impl Fn() -> String, text: &str) -> bool {
+    cell::read_flag(text).unwrap_or_else(|| {
+        found.add(header(), "must be yes or no");
+        false
+    })
+}
+
+/// What is wrong with a text that is none of `known`.
+pub fn one_of<'a>(known: impl Iterator<Item = &'a str>) -> String {
+    format!("must be one of {}", known.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", "))
+}
+
+const STATUSES: [(Status, &str); 7] = [
+    (Status::Unspecified, ""),
+    (Status::Unverified, "unverified"),
+    (Status::Valid, "valid"),
+    (Status::Bouncing, "bouncing"),
+    (Status::Invalid, "invalid"),
+    (Status::Complained, "complained"),
+    (Status::OptedOut, "opted out"),
+];
+
+fn status_text(status: Status) -> &'static str {
+    STATUSES.iter().find(|(known, _)| *known == status).map_or("", |(_, text)| text)
+}
+
+const KINDS: [(pb::address::Kind, &str); 6] = [
+    (pb::address::Kind::Unspecified, ""),
+    (pb::address::Kind::Billing, "billing"),
+    (pb::address::Kind::Shipping, "shipping"),
+    (pb::address::Kind::Work, "work"),
+    (pb::address::Kind::Home, "home"),
+    (pb::address::Kind::Other, "other"),
+];
+
+fn kind_text(kind: pb::address::Kind) -> &'static str {
+    KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, text)| text)
+}
+
+fn channel_of(kind: Kind) -> Option<Channel> {
+    match kind {
+        Kind::Email => Some(Channel::Email),
+        Kind::Phone => Some(Channel::Phone),
+        Kind::Chat => Some(Channel::Chat),
+        Kind::Web => Some(Channel::Web),
+        Kind::Unspecified => None,
+    }
+}
+
+fn kind_of(channel: Channel) -> Kind {
+    match channel {
+        Channel::Email => Kind::Email,
+        Channel::Phone => Kind::Phone,
+        Channel::Chat => Kind::Chat,
+        Channel::Web => Kind::Web,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(in crate::layout) fn text() -> impl Strategy<Value = String> {
+        "['=+@-]{0,2}[\\p{L}\\p{N},;\" .]{0,12}".prop_map(|text| text.trim().to_owned())
+    }
+
+    /// Contact points in the order of kinds, as cells keep them.
+    pub(in crate::layout) fn points() -> impl Strategy<Value = Vec<pb::ContactPoint>> {
+        let point = ("[+'=]{0,1}[a-z0-9]{1,9}", 1..5_i32, text(), any::<bool>(), 0..7_i32).prop_map(|(value, kind, label, primary, status)| {
+            pb::ContactPoint {
+                kind,
+                value,
+                label,
+                primary,
+                status,
+                region: if primary { "TR".to_owned() } else { String::new() },
+                ..Default::default()
+            }
+        });
+        prop::collection::vec(point, 0..6).prop_map(|mut points| {
+            points.sort_by_key(|point| point.kind);
+            points
+        })
+    }
+
+    pub(in crate::layout) fn addresses() -> impl Strategy<Value = Vec<pb::Address>> {
+        let lines = || prop::collection::vec("[a-zé'=]{1,9}", 0..4);
+        let address =
+            (0..6_i32, any::<bool>(), lines(), lines(), text(), text()).prop_map(|(kind, primary, street, recipients, city, other)| pb::Address {
+                kind,
+                primary,
+                postal_address: Some(PostalAddress {
+                    region_code: "FR".to_owned(),
+                    language_code: "fr".to_owned(),
+                    postal_code: other.clone(),
+                    sorting_code: other.clone(),
+                    administrative_area: other.clone(),
+                    locality: city,
+                    sublocality: other.clone(),
+                    address_lines: street,
+                    recipients,
+                    organization: other,
+                    ..Default::default()
+                }),
+            });
+        prop::collection::vec(address, 0..4)
+    }
+
+    pub(in crate::layout) fn external_ids() -> impl Strategy<Value = Vec<ExternalId>> {
+        let ids = prop::collection::btree_map("[a-z0-9._-]{1,8}", " ?[A-Z0-9=]{1,8}", 0..4);
+        ids.prop_map(|ids| ids.into_iter().map(|(system, id)| ExternalId { system, id }).collect())
+    }
+}
