@@ -119,7 +119,7 @@ async fn originals(world: &World, program: &Program) -> Outcome<(Uuid, Uuid)> {
         tags: vec!["newsletter".to_owned(), "trade fair".to_owned()],
         ..Contact::default()
     };
-    let request = CreateContactRequest { contact: Some(contact) };
+    let request = CreateContactRequest { contact: Some(contact), allow_duplicates: false };
     let contact = ContactServiceClient::new(channel).create_contact(with(&token, request)).await?.into_inner().name;
     let id = |name: &str| name::split(name).map(|(_, id)| id).ok_or_else(|| trouble(format!("{name} names no record")));
     Ok((id(&account)?, id(&contact)?))

@@ -33,7 +33,7 @@ fn contact(number: u64) -> Contact {
 
 async fn create(client: Option<Client>, token: Token, number: u64) -> Result<(), Status> {
     let client = client.ok_or_else(|| Status::internal("no connection"))?;
-    client.call::<_, Unread>(CREATE, with(&token, CreateContactRequest { contact: Some(contact(number)) })).await
+    client.call::<_, Unread>(CREATE, with(&token, CreateContactRequest { contact: Some(contact(number)), allow_duplicates: false })).await
 }
 
 /// Creations against the same statement sent by pgbench. The relay stands still on both sides, because pgbench
@@ -120,7 +120,7 @@ struct Written {
 }
 
 async fn written(stage: &Stage, world: &World, database: &mut PgConnection) -> Outcome<Written> {
-    let request = with(&world.token().await?, CreateContactRequest { contact: Some(contact(7)) });
+    let request = with(&world.token().await?, CreateContactRequest { contact: Some(contact(7)), allow_duplicates: false });
     let created = ContactServiceClient::new(stage.contacts.channel().await?).create_contact(request).await?.into_inner();
     let id = rapport_kit::name::split(&created.name).map(|(_, id)| id);
     let (person, message): (String, String) = sqlx::query_as(

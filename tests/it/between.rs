@@ -48,7 +48,7 @@ impl AuditService for Clerk {
         let person = contacts::Person { family_name: request.into_inner().name, ..contacts::Person::default() };
         let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
         let mut contacts = ContactServiceClient::new(self.contacts.within(&ctx));
-        contacts.create_contact(contacts::CreateContactRequest { contact: Some(contact) }).await?;
+        contacts.create_contact(contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false }).await?;
         Ok(Response::new(common::VerifySealResponse::default()))
     }
 }

@@ -4,6 +4,7 @@
 mod contacts;
 mod dead_letters;
 mod doors;
+mod duplicates;
 pub(crate) mod errors;
 mod identity;
 mod jobs;

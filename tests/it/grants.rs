@@ -113,7 +113,7 @@ async fn a_service_account_is_no_user_whatever_it_is_called() {
     let wire = Wire::new(service.channel.clone());
     let person = contacts::Person { family_name: "Shared".to_owned(), ..contacts::Person::default() };
     let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
-    let request = contacts::CreateContactRequest { contact: Some(contact) }.encode_to_vec();
+    let request = contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false }.encode_to_vec();
     let made = wire.send("/rapport.contacts.v1.ContactService/CreateContact", &Caller::of(&administrator), request).await.expect("a contact");
     let name = Stored::decode(made.as_slice()).expect("a contact").name;
 

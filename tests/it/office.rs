@@ -107,7 +107,7 @@ impl Office {
     pub(crate) async fn create_contact(&self, token: &str, family_name: &str) -> Result<contacts::Contact, tonic::Status> {
         let person = contacts::Person { family_name: family_name.to_owned(), ..contacts::Person::default() };
         let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
-        let request = with(token, contacts::CreateContactRequest { contact: Some(contact) });
+        let request = with(token, contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false });
         Ok(ContactServiceClient::new(self.contacts.clone()).create_contact(request).await?.into_inner())
     }
 }

@@ -141,7 +141,7 @@ async fn create(service: &TestService, who: &Subject) -> (String, String) {
         tags: vec!["vip".to_owned()],
         ..contacts::Contact::default()
     };
-    let request = contacts::CreateContactRequest { contact: Some(contact) };
+    let request = contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false };
     let contact = ContactServiceClient::new(service.channel.clone()).create_contact(who.request(request)).await.expect("a contact").into_inner();
     (account.name, contact.name)
 }

@@ -47,6 +47,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("kit.policy_role", "the same"),
     ("kit.policy_revoked_session", "the same, for an hour"),
     ("public.search_queue", "what the search index has not taken in yet"),
+    ("public.duplicate_queue", "what has not been compared yet"),
+    ("public.duplicate_keys", "keys of records; a row in the queue makes them again"),
+    ("public.duplicate_keyed", "which version of a record they are of"),
+    ("public.duplicate_pairs", "found again by comparing; what people said of them is journaled"),
     ("kit._migrations", "the schema's level"),
     ("public._sqlx_migrations", "the schema's level"),
 ];

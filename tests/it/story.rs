@@ -116,7 +116,7 @@ async fn a_change_names_the_trace_of_the_call_that_made_it() {
     eventually("the tenant serves", || async { office.create_contact(&admin, "Untraced").await.ok() }).await;
     let person = contacts::Person { family_name: "Traced".to_owned(), ..contacts::Person::default() };
     let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
-    let mut request = with(&admin, contacts::CreateContactRequest { contact: Some(contact) });
+    let mut request = with(&admin, contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false });
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().expect("ASCII");
     request.metadata_mut().insert("traceparent", traceparent);
     let contact = ContactServiceClient::new(office.contacts.clone()).create_contact(request).await.expect("a contact").into_inner();

@@ -137,7 +137,7 @@ impl Load {
     async fn create(&self, number: u64) -> Result<(), Status> {
         let person = Person { given_name: "Load".to_owned(), family_name: format!("Number {number}"), ..Person::default() };
         let contact = Contact { person: Some(person), ..Contact::default() };
-        let mut request = self.request(CreateContactRequest { contact: Some(contact) });
+        let mut request = self.request(CreateContactRequest { contact: Some(contact), allow_duplicates: false });
         // With a key a creation may be repeated by the client.
         let key = format!("load-{number}").parse().map_err(|_| Status::internal("no key"))?;
         request.metadata_mut().insert("idempotency-key", key);

@@ -9,6 +9,8 @@ use uuid::Uuid;
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
 use crate::merge::{self, Merge};
+use crate::duplicate::{self, rule};
+use crate::search::Kind;
 use crate::view::{self, View};
 
 /// The journal entry of what happened to a contact.
@@ -98,6 +100,31 @@ pub fn view(ctx: &Ctx, view: &View, fact: view::Fact) -> Result<Entry, Fault> {
         view::Fact::Updated => journal::entry(ctx, record, &pb::ViewUpdated { view: state }, Vec::new()),
         view::Fact::Deleted => journal::entry(ctx, record, &pb::ViewDeleted { name: view.name() }, Vec::new()),
     }
+}
+
+/// The journal entry of what happened to a rule about duplicates.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn duplicate_rule(ctx: &Ctx, rule: &duplicate::Rule, fact: rule::Fact) -> Result<Entry, Fault> {
+    let record = Record { collection: duplicate::RULES, id: rule.id(), version: rule.version() };
+    let state = Some(duplicate::rule_convert::to_proto(rule));
+    match fact {
+        rule::Fact::Created => journal::entry(ctx, record, &pb::DuplicateRuleCreated { duplicate_rule: state }, Vec::new()),
+        rule::Fact::Updated => journal::entry(ctx, record, &pb::DuplicateRuleUpdated { duplicate_rule: state }, Vec::new()),
+        rule::Fact::Deleted => journal::entry(ctx, record, &pb::DuplicateRuleDeleted { name: rule.name() }, Vec::new()),
+    }
+}
+
+/// The journal entry of what somebody said of a pair. Of accounts, who is a person is not asked for it.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn duplicate_pair_reviewed(ctx: &Ctx, pair: &duplicate::pair::Pair) -> Result<Entry, Fault> {
+    let record = Record { collection: duplicate::PAIRS, id: pair.id(), version: pair.version() };
+    let people = if pair.kind() == Kind::Contact { pair.records().to_vec() } else { Vec::new() };
+    let state = duplicate::convert::to_proto(pair, ctx.now().date_naive());
+    journal::entry(ctx, record, &pb::DuplicatePairReviewed { duplicate_pair: Some(state) }, people)
 }
 
 /// The deletion that made the record what it was at `version`, and the version that it made; none if it was not

@@ -9,6 +9,7 @@ pub mod batch;
 pub mod contact;
 pub mod contact_point;
 pub mod convert;
+pub mod duplicate;
 pub mod events;
 pub mod export;
 pub mod external_id;
@@ -32,6 +33,8 @@ use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
 use rapport_contacts_api::v1::merge_service_server::MergeServiceServer;
 use rapport_contacts_api::v1::export_service_server::ExportServiceServer;
+use rapport_contacts_api::v1::duplicate_rule_service_server::DuplicateRuleServiceServer;
+use rapport_contacts_api::v1::duplicate_service_server::DuplicateServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
 use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
@@ -44,6 +47,7 @@ use crate::account::Accounts;
 use crate::contact::Contacts;
 use crate::merge::Merges;
 use crate::export::Exports;
+use crate::duplicate::{DuplicateRules, Duplicates, Rules};
 use crate::search::Search;
 use crate::view::Views;
 
@@ -75,22 +79,26 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-static JOBS: [Kind; 1] = [export::KIND];
+static JOBS: [Kind; 2] = [export::KIND, duplicate::sweep::KIND];
 
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
 fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
     Box::pin(async move {
+        let rules = Rules::default();
         app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone(), app.tasks.clone())));
-        app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone(), app.tasks.clone())));
+        app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone(), rules.clone(), app.tasks.clone())));
         app.serve(MergeServiceServer::new(Merges::new(app.db.clone())));
         app.serve(SearchServiceServer::new(Search::new(app.db.clone())));
         app.serve(ViewServiceServer::new(Views::new(app.db.clone())));
+        app.serve(DuplicateRuleServiceServer::new(DuplicateRules::new(app.db.clone())));
         search::index::run(&app.system, &app.tasks);
+        duplicate::task::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
         let jobs = jobs::serve(app, "contacts", &JOBS, files);
-        app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs)));
+        app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs.clone())));
+        app.serve(DuplicateServiceServer::new(Duplicates::new(app.db.clone(), app.policy.clone(), rules, jobs)));
         app.consume(
             Consumers::new("contacts")
                 .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))

@@ -16,7 +16,7 @@ pub mod words;
 pub use rpc::Search;
 
 /// What a record is, as the index stores it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// An account.
     Account,

@@ -103,7 +103,7 @@ impl Writer {
             number += 1;
             let person = contacts::Person { family_name: format!("Person {number}"), ..contacts::Person::default() };
             let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
-            let mut current = self.create(contacts::CreateContactRequest { contact: Some(contact) }).await;
+            let mut current = self.create(contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false }).await;
             acknowledged.push(told(&current));
             for change in 0..CHANGES {
                 current.tags = vec![format!("change {change}")];
@@ -111,6 +111,7 @@ impl Writer {
                     .update(contacts::UpdateContactRequest {
                         contact: Some(current.clone()),
                         update_mask: Some(prost_types::FieldMask { paths: vec!["tags".to_owned()] }),
+                        allow_duplicates: false,
                     })
                     .await;
                 acknowledged.push(told(&current));

@@ -10,7 +10,7 @@ use rapport_proto::common::v1 as pb;
 use rapport_proto::google_type::{Date, PostalAddress};
 
 use super::scene::{Scene, Valid};
-use super::{dead_letters, jobs};
+use super::{dead_letters, duplicates, jobs};
 
 const MERGE: &str = "/rapport.contacts.v1.MergeService/MergeContacts";
 const SEARCH: &str = "/rapport.contacts.v1.SearchService/SearchRecords";
@@ -66,6 +66,15 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.ExportService/ExportContacts" => Box::pin(export(scene, Noun::Contact)),
         "/rapport.contacts.v1.ExportService/ExportAccounts" => Box::pin(export(scene, Noun::Account)),
         "/rapport.contacts.v1.ExportService/StartExport" => Box::pin(start_export(scene)),
+        "/rapport.contacts.v1.DuplicateRuleService/GetDuplicateRule" => Box::pin(duplicates::get_rule(scene)),
+        "/rapport.contacts.v1.DuplicateRuleService/ListDuplicateRules" => Box::pin(duplicates::list_rules(scene)),
+        "/rapport.contacts.v1.DuplicateRuleService/CreateDuplicateRule" => Box::pin(duplicates::create_rule(scene)),
+        "/rapport.contacts.v1.DuplicateRuleService/UpdateDuplicateRule" => Box::pin(duplicates::update_rule(scene)),
+        "/rapport.contacts.v1.DuplicateRuleService/DeleteDuplicateRule" => Box::pin(duplicates::delete_rule(scene)),
+        "/rapport.contacts.v1.DuplicateService/FindDuplicates" => Box::pin(duplicates::find()),
+        "/rapport.contacts.v1.DuplicateService/ListDuplicatePairs" => Box::pin(duplicates::list_pairs(scene)),
+        "/rapport.contacts.v1.DuplicateService/ReviewDuplicatePair" => Box::pin(duplicates::review_pair(scene)),
+        "/rapport.contacts.v1.DuplicateService/StartDuplicateSweep" => Box::pin(duplicates::start_sweep()),
         "/rapport.common.v1.AccessService/ShareRecord" => Box::pin(share(scene)),
         "/rapport.common.v1.AccessService/UnshareRecord" => Box::pin(unshare(scene)),
         "/rapport.common.v1.AccessService/ListShares" => Box::pin(list_shares(scene)),
@@ -115,7 +124,7 @@ async fn look_up(scene: &Scene, noun: Noun) -> Valid {
 async fn create_contact(scene: &Scene) -> Valid {
     let account = make(scene, Noun::Account).await.name;
     let contact = contacts::Contact { accounts: vec![role(account)], owner: scene.administrator.name(), ..contact(&fresh(scene)) };
-    Valid::change(&contacts::CreateContactRequest { contact: Some(contact) }, 1)
+    Valid::change(&contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false }, 1)
 }
 
 async fn create_account(scene: &Scene) -> Valid {
@@ -127,7 +136,7 @@ async fn create_account(scene: &Scene) -> Valid {
 async fn update_contact(scene: &Scene) -> Valid {
     let Stored { name, etag } = make(scene, Noun::Contact).await;
     let contact = contacts::Contact { name, etag, tags: vec!["changed".to_owned()], ..contacts::Contact::default() };
-    Valid::change(&contacts::UpdateContactRequest { contact: Some(contact), update_mask: tags() }, 1).about_a_record()
+    Valid::change(&contacts::UpdateContactRequest { contact: Some(contact), update_mask: tags(), allow_duplicates: false }, 1).about_a_record()
 }
 
 async fn update_account(scene: &Scene) -> Valid {
@@ -140,7 +149,7 @@ async fn update_account(scene: &Scene) -> Valid {
 async fn upsert_contacts(scene: &Scene) -> Valid {
     let Stored { name, etag } = make(scene, Noun::Contact).await;
     let known = contacts::Contact { name, etag, tags: vec!["changed".to_owned()], ..contacts::Contact::default() };
-    Valid::change(&contacts::BatchUpsertContactsRequest { contacts: vec![contact(&fresh(scene)), known], atomic: true }, 2)
+    Valid::change(&contacts::BatchUpsertContactsRequest { contacts: vec![contact(&fresh(scene)), known], atomic: true, allow_duplicates: false }, 2)
 }
 
 async fn upsert_accounts(scene: &Scene) -> Valid {
@@ -166,7 +175,7 @@ async fn search(scene: &Scene) -> Valid {
     let word = clock::new_id().simple().to_string();
     for _ in 0..3 {
         let person = contacts::Person { family_name: word.clone(), ..contacts::Person::default() };
-        let request = contacts::CreateContactRequest { contact: Some(contacts::Contact { person: Some(person), ..contacts::Contact::default() }) };
+        let request = contacts::CreateContactRequest { contact: Some(contacts::Contact { person: Some(person), ..contacts::Contact::default() }), allow_duplicates: false };
         scene.send(method(Noun::Contact, "Create"), request.encode_to_vec()).await.expect("an administrator creates a contact");
     }
     let request = contacts::SearchRecordsRequest { query: word, ..contacts::SearchRecordsRequest::default() };
@@ -305,7 +314,7 @@ async fn list_changes(scene: &Scene) -> Valid {
     let name = make(scene, Noun::Contact).await.name;
     for tag in ["first", "second"] {
         let contact = contacts::Contact { name: name.clone(), tags: vec![tag.to_owned()], ..contacts::Contact::default() };
-        let request = contacts::UpdateContactRequest { contact: Some(contact), update_mask: tags() };
+        let request = contacts::UpdateContactRequest { contact: Some(contact), update_mask: tags(), allow_duplicates: false };
         scene.send("/rapport.contacts.v1.ContactService/UpdateContact", request.encode_to_vec()).await.expect("an administrator changes a contact");
     }
     Valid::read(&pb::ListChangesRequest { name, ..pb::ListChangesRequest::default() }).about_a_record()
@@ -336,7 +345,7 @@ async fn make(scene: &Scene, noun: Noun) -> Stored {
 /// A stored record with this external id.
 async fn make_as(scene: &Scene, noun: Noun, id: &str) -> Stored {
     let request = match noun {
-        Noun::Contact => contacts::CreateContactRequest { contact: Some(contact(id)) }.encode_to_vec(),
+        Noun::Contact => contacts::CreateContactRequest { contact: Some(contact(id)), allow_duplicates: false }.encode_to_vec(),
         Noun::Account => contacts::CreateAccountRequest { account: Some(account(id)) }.encode_to_vec(),
     };
     let answer = scene.send(method(noun, "Create"), request).await.unwrap_or_else(|status| panic!("an administrator creates a record: {status:?}"));

@@ -181,7 +181,7 @@ impl Comparison<'_> {
         let tags = vec![self.when.to_owned(), eye.subject.id.to_string(), "upserted".to_owned()];
         let request = if resource == CONTACT {
             let contact = contacts::Contact { name: name.to_owned(), tags, ..contacts::Contact::default() };
-            contacts::BatchUpsertContactsRequest { contacts: vec![contact], atomic: false }.encode_to_vec()
+            contacts::BatchUpsertContactsRequest { contacts: vec![contact], atomic: false, allow_duplicates: false }.encode_to_vec()
         } else {
             let account = contacts::Account { name: name.to_owned(), tags, ..contacts::Account::default() };
             contacts::BatchUpsertAccountsRequest { accounts: vec![account], atomic: false }.encode_to_vec()
@@ -207,7 +207,7 @@ impl Comparison<'_> {
         let request = if resource == CONTACT {
             let person = contacts::Person { family_name: "Tried".to_owned(), ..contacts::Person::default() };
             let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
-            contacts::CreateContactRequest { contact: Some(contact) }.encode_to_vec()
+            contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false }.encode_to_vec()
         } else {
             let account = contacts::Account { display_name: "Tried".to_owned(), ..contacts::Account::default() };
             contacts::CreateAccountRequest { account: Some(account) }.encode_to_vec()
@@ -331,7 +331,7 @@ fn update(resource: &str, name: &str, tags: Vec<String>) -> Vec<u8> {
     let (name, mask) = (name.to_owned(), Some(FieldMask { paths: vec!["tags".to_owned()] }));
     if resource == CONTACT {
         let contact = contacts::Contact { name, tags, ..contacts::Contact::default() };
-        return contacts::UpdateContactRequest { contact: Some(contact), update_mask: mask }.encode_to_vec();
+        return contacts::UpdateContactRequest { contact: Some(contact), update_mask: mask, allow_duplicates: false }.encode_to_vec();
     }
     let account = contacts::Account { name, tags, ..contacts::Account::default() };
     contacts::UpdateAccountRequest { account: Some(account), update_mask: mask }.encode_to_vec()

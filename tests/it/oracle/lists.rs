@@ -144,7 +144,7 @@ impl Comparison<'_> {
         for (field, _) in FIELDS.iter().filter(|(field, _)| model.effect(eye.subject.id, field).is_some()) {
             let contact = contacts::Contact { name: changeable.clone(), person: Some(contacts::Person::default()), ..contacts::Contact::default() };
             let mask = FieldMask { paths: vec![(*field).to_owned()] };
-            let request = contacts::UpdateContactRequest { contact: Some(contact), update_mask: Some(mask) };
+            let request = contacts::UpdateContactRequest { contact: Some(contact), update_mask: Some(mask), allow_duplicates: false };
             self.expect(eye, &method(CONTACT, "Update", ""), changeable, request.encode_to_vec(), Verdict::Denied).await;
         }
     }

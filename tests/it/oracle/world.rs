@@ -176,7 +176,7 @@ async fn create(wire: &Wire, administrator: &Subject, plan: &Plan) -> String {
     let caller = Caller::of(administrator);
     let name = if plan.record.resource == CONTACT {
         let contact = contacts::Contact { person: Some(person(number)), owner: plan.owner.clone(), external_ids, ..contacts::Contact::default() };
-        let request = contacts::CreateContactRequest { contact: Some(contact) }.encode_to_vec();
+        let request = contacts::CreateContactRequest { contact: Some(contact), allow_duplicates: false }.encode_to_vec();
         let answer =
             wire.send("/rapport.contacts.v1.ContactService/CreateContact", &caller, request).await.expect("an administrator creates a contact");
         contacts::Contact::decode(answer.as_slice()).expect("a contact").name

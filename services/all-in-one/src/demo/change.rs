@@ -72,5 +72,6 @@ pub(crate) fn update(seen: &Contact, job_title: &str) -> UpdateContactRequest {
             ..Default::default()
         }),
         update_mask: Some(FieldMask { paths: vec!["person.job_title".to_owned()] }),
+        allow_duplicates: false,
     }
 }

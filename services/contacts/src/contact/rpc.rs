@@ -17,6 +17,9 @@ use uuid::Uuid;
 
 use super::surroundings::Surroundings;
 use super::{COLLECTION, Contact, Fact, RESOURCE, Refusal, convert, list, sql, upsert};
+use crate::duplicate::check::Guard;
+use crate::duplicate::{Profile, Rules};
+use crate::search::Kind;
 use crate::{convert as parts, events, external_id, limits, update};
 
 const READ: &str = "contacts.contact.read";
@@ -27,11 +30,12 @@ pub struct Contacts {
     db: Db,
     policy: Policy,
     reads: Arc<Reads<Contact>>,
+    rules: Rules,
 }
 
 /// A change of one contact.
 enum Change {
-    Update { sent: Box<pb::Contact>, paths: Vec<&'static str> },
+    Update { sent: Box<pb::Contact>, paths: Vec<&'static str>, allow_duplicates: bool },
     Delete,
     Undelete,
 }
@@ -99,7 +103,7 @@ impl ContactService for Contacts {
         let id = name::parse(COLLECTION, &sent.name, "contact.name")?;
         let paths = update::paths(request.update_mask, |path| convert::is_populated(&sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
         let etag = sent.etag.clone();
-        let done = self.write(&ctx, id, &etag, &Change::Update { sent: Box::new(sent), paths }).await;
+        let done = self.write(&ctx, id, &etag, &Change::Update { sent: Box::new(sent), paths, allow_duplicates: request.allow_duplicates }).await;
         self.answer(&ctx, done).await
     }
 
@@ -108,7 +112,7 @@ impl ContactService for Contacts {
         request: Request<pb::BatchUpsertContactsRequest>,
     ) -> Result<Response<pb::BatchUpsertContactsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
-        Ok(Response::new(upsert::upsert(&self.db, &self.policy, &ctx, request.into_inner()).await?))
+        Ok(Response::new(upsert::upsert(&self.db, &self.policy, &self.rules, &ctx, request.into_inner()).await?))
     }
 
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::Contact>, Status> {
@@ -129,11 +133,11 @@ impl ContactService for Contacts {
 }
 
 impl Contacts {
-    /// Contacts in `db`, for owners that `policy` knows.
+    /// Contacts in `db`, for owners that `policy` knows; `rules` say which are duplicates.
     #[must_use]
-    pub fn new(db: Db, policy: Policy, tasks: Tasks) -> Self {
+    pub fn new(db: Db, policy: Policy, rules: Rules, tasks: Tasks) -> Self {
         let reads = Reads::new(db.clone(), tasks, |conn, ctx, scope, ids| Box::pin(sql::get_each(conn, ctx, scope, ids)));
-        Self { db, policy, reads }
+        Self { db, policy, rules, reads }
     }
 
     async fn create(&self, ctx: &Ctx, request: pb::CreateContactRequest) -> Result<Done<pb::Contact>, Fault> {
@@ -141,8 +145,13 @@ impl Contacts {
         let surroundings = Surroundings::read(&self.db, &self.policy, ctx, std::slice::from_ref(&sent), None).await?;
         let details = surroundings.new_details(ctx, sent)?;
         let (contact, fact) = Contact::create(clock::new_id(), details, ctx.now());
+        let guard = Guard::of(&self.rules, &self.db, ctx, Kind::Contact).await?;
+        if !request.allow_duplicates {
+            guard.require_new(&self.db, ctx, contact.id(), &Profile::from(&contact)).await?;
+        }
         let entry = events::contact(ctx, &contact, fact)?;
-        sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await?;
+        let keys = guard.keys(|| Profile::from(&contact));
+        sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry, keys.as_deref()).await?;
         Ok(Done::Written(convert::to_proto(contact)))
     }
 
@@ -157,9 +166,15 @@ impl Contacts {
             if contact.merged_into().is_some() {
                 require_unmerged(&mut self.db.for_tenant(ctx).await?, ctx, &contact).await?;
             }
+            let before = contact.clone();
             let Some(fact) = self.decide(ctx, &mut contact, change).await? else { return Ok(unchanged(&contact)) };
+            let guard = Guard::of(&self.rules, &self.db, ctx, Kind::Contact).await?;
+            if let Change::Update { allow_duplicates: false, .. } = change {
+                guard.require_new_after(&self.db, ctx, contact.id(), || (Profile::from(&before), Profile::from(&contact))).await?;
+            }
             let entry = events::contact(ctx, &contact, fact)?;
-            if sql::update(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry).await? {
+            let keys = guard.keys(|| if contact.is_deleted() { Profile::default() } else { Profile::from(&contact) });
+            if sql::update(&mut self.db.for_tenant(ctx).await?, ctx, &contact, entry, keys.as_deref()).await? {
                 return Ok(Done::Written(convert::to_proto(contact)));
             }
             if !etag.is_empty() {
@@ -171,7 +186,7 @@ impl Contacts {
 
     async fn decide(&self, ctx: &Ctx, contact: &mut Contact, change: &Change) -> Result<Option<Fact>, Fault> {
         match change {
-            Change::Update { sent, paths } => {
+            Change::Update { sent, paths, .. } => {
                 let merged = convert::merge(contact, sent, paths);
                 let surroundings = Surroundings::read(&self.db, &self.policy, ctx, std::slice::from_ref(&merged), Some(contact.details())).await?;
                 let details = surroundings.details(ctx, merged, Some(contact.details()))?;

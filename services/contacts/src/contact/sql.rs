@@ -136,11 +136,12 @@ pub async fn live_accounts(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Res
     Ok(live)
 }
 
-/// Writes a new contact with its look-up rows and its journal entry.
+/// Writes a new contact with its look-up rows and its journal entry; with the keys under which it meets duplicates, unless
+/// they are left to the task.
 ///
 /// # Errors
 /// Those of `refusal`; what the database answers.
-pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry) -> Result<(), Fault> {
+pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry, duplicate_keys: Option<&[i64]>) -> Result<(), Fault> {
     let details = contact.details();
     let keys = Keys::of(contact);
     sqlx::query!(
@@ -151,7 +152,7 @@ pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
            returning tenant_id, id
          )
          select kit.record($15), keep_keys(w.tenant_id, 'contacts', w.id, true, $16, $17, $18, $19, $12),
-           keep_contact_accounts(w.tenant_id, w.id, $20, $21) from w",
+           keep_contact_accounts(w.tenant_id, w.id, $20, $21), keep_duplicate_keys(w.tenant_id, w.id, $22) from w",
         ctx.tenant(),
         contact.id,
         contact.version,
@@ -173,6 +174,7 @@ pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
         &keys.ids,
         &keys.accounts,
         &keys.soles,
+        duplicate_keys,
     )
     .fetch_one(conn)
     .await
@@ -181,11 +183,11 @@ pub async fn insert(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
 }
 
 /// Writes a changed contact with its look-up rows and its journal entry; false if somebody else changed it
-/// since it was read.
+/// since it was read. Keys as in [`insert`].
 ///
 /// # Errors
 /// Those of `refusal`; what the database answers.
-pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry) -> Result<bool, Fault> {
+pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry, duplicate_keys: Option<&[i64]>) -> Result<bool, Fault> {
     let details = contact.details();
     let keys = Keys::of(contact);
     let written = sqlx::query!(
@@ -197,7 +199,7 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
            returning tenant_id, id, deleted_at is null as live
          )
          select kit.record($15), keep_keys(w.tenant_id, 'contacts', w.id, w.live, $16, $17, $18, $19, $12),
-           keep_contact_accounts(w.tenant_id, w.id, $20, $21) from w",
+           keep_contact_accounts(w.tenant_id, w.id, $20, $21), keep_duplicate_keys(w.tenant_id, w.id, $23) from w",
         ctx.tenant(),
         contact.id,
         contact.version,
@@ -220,6 +222,7 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
         &keys.accounts,
         &keys.soles,
         contact.merged_into,
+        duplicate_keys,
     )
     .fetch_optional(conn)
     .await

@@ -14,6 +14,9 @@ use super::rpc::{require_free, require_unmerged};
 use super::surroundings::Surroundings;
 use super::{COLLECTION, Contact, Fact, RESOURCE, convert, sql};
 use crate::batch::{self, Reference, Target};
+use crate::duplicate::check::{Guard, Sought};
+use crate::duplicate::{Profile, Rules};
+use crate::search::Kind;
 use crate::{events, external_id, limits, update};
 
 const READ: &str = "contacts.contact.read";
@@ -31,7 +34,13 @@ enum Plan {
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE, IDEMPOTENCY_KEY_REUSED); ABORTED (CONTENDED); what the
 /// database answers. Errors of entries are in the answer.
-pub async fn upsert(db: &Db, policy: &Policy, ctx: &Ctx, request: pb::BatchUpsertContactsRequest) -> Result<pb::BatchUpsertContactsResponse, Fault> {
+pub async fn upsert(
+    db: &Db,
+    policy: &Policy,
+    rules: &Rules,
+    ctx: &Ctx,
+    request: pb::BatchUpsertContactsRequest,
+) -> Result<pb::BatchUpsertContactsResponse, Fault> {
     if request.contacts.is_empty() {
         return Err(Fault::invalid("contacts", "is required"));
     }
@@ -44,12 +53,14 @@ pub async fn upsert(db: &Db, policy: &Policy, ctx: &Ctx, request: pb::BatchUpser
         if earlier.is_none() && Earlier::find(db, ctx).await?.is_some() {
             continue;
         }
+        let guard = Guard::of(rules, db, ctx, Kind::Contact).await?;
+        let plans = if request.allow_duplicates || earlier.is_some() { plans } else { without_duplicates(db, ctx, &guard, plans).await? };
         let plans = if request.atomic && earlier.is_none() { all_or_none(plans) } else { plans };
         if let Some(earlier) = earlier {
             return replayed(db, ctx, plans, &earlier).await;
         }
         batch::require_tellable(&plans, bytes)?;
-        if write(db, ctx, &plans).await? {
+        if write(db, ctx, &guard, &plans).await? {
             return Ok(answer(ctx, plans));
         }
     }
@@ -118,6 +129,28 @@ async fn change(db: &Db, ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Cont
     })
 }
 
+/// Refuses entries that a rule takes for a record that the caller sees; of stored contacts those that become so.
+async fn without_duplicates(db: &Db, ctx: &Ctx, guard: &Guard, mut plans: Vec<Plan>) -> Result<Vec<Plan>, Fault> {
+    if !guard.refuses() {
+        return Ok(plans);
+    }
+    let written = |plan: &Plan| if let Plan::Write(contact, _) = plan { Some((contact.id(), Profile::from(contact.as_ref()))) } else { None };
+    let ids: Vec<Uuid> = plans.iter().filter_map(written).map(|(id, _)| id).collect();
+    let stored = sql::get_many(&mut db.for_tenant(ctx).await?, ctx, &ctx.scope(), &ids).await?;
+    let before: HashMap<Uuid, Profile> = stored.iter().map(|contact| (contact.id(), Profile::from(contact))).collect();
+    let becomes = |plan: &Plan| written(plan).filter(|(id, profile)| before.get(id) != Some(profile));
+    let sought: Vec<Sought> = plans.iter().filter_map(becomes).map(|(id, profile)| Sought { id: Some(id), profile }).collect();
+    let ids: Vec<Uuid> = sought.iter().filter_map(|sought| sought.id).collect();
+    let refusals = guard.refusals(db, ctx, sought).await?;
+    let mut refusals: HashMap<Uuid, Fault> = ids.into_iter().zip(refusals).filter_map(|(id, refusal)| Some((id, refusal?))).collect();
+    for plan in &mut plans {
+        if let Some(refusal) = written(plan).and_then(|(id, _)| refusals.remove(&id)) {
+            *plan = Plan::Refuse(refusal);
+        }
+    }
+    Ok(plans)
+}
+
 /// After one refusal, no entry is written.
 fn all_or_none(plans: Vec<Plan>) -> Vec<Plan> {
     if !plans.iter().any(|plan| matches!(plan, Plan::Refuse(_))) {
@@ -128,7 +161,7 @@ fn all_or_none(plans: Vec<Plan>) -> Vec<Plan> {
 
 /// Writes what is to be written; false if others changed one of the records, or took an external id or the
 /// idempotency key, since the plan was made: nothing is written then.
-async fn write(db: &Db, ctx: &Ctx, plans: &[Plan]) -> Result<bool, Fault> {
+async fn write(db: &Db, ctx: &Ctx, guard: &Guard, plans: &[Plan]) -> Result<bool, Fault> {
     let mut changes: Vec<(&Contact, Fact)> =
         plans.iter().filter_map(|plan| if let Plan::Write(contact, fact) = plan { Some((contact.as_ref(), *fact)) } else { None }).collect();
     // In the order of ids, so that two batches never wait for each other.
@@ -140,9 +173,10 @@ async fn write(db: &Db, ctx: &Ctx, plans: &[Plan]) -> Result<bool, Fault> {
     let mut tx = db.begin(ctx).await?;
     for (contact, fact) in changes {
         let entry = events::contact(ctx, contact, fact)?;
+        let keys = guard.keys(|| Profile::from(contact));
         let written = match fact {
-            Fact::Created => sql::insert(tx.conn(), ctx, contact, entry).await.map(|()| true),
-            Fact::Updated | Fact::Deleted | Fact::Undeleted => sql::update(tx.conn(), ctx, contact, entry).await,
+            Fact::Created => sql::insert(tx.conn(), ctx, contact, entry, keys.as_deref()).await.map(|()| true),
+            Fact::Updated | Fact::Deleted | Fact::Undeleted => sql::update(tx.conn(), ctx, contact, entry, keys.as_deref()).await,
         };
         match written {
             Ok(true) => {}

@@ -25,7 +25,7 @@ fn known_as(id: &str, family_name: &str) -> pb::Contact {
 
 /// Outcome of each entry, with the code of its refusal.
 async fn upsert(desk: &Desk, subject: &Subject, contacts: Vec<pb::Contact>) -> Vec<(Outcome, Option<Code>)> {
-    let request = subject.request(pb::BatchUpsertContactsRequest { contacts, atomic: false });
+    let request = subject.request(pb::BatchUpsertContactsRequest { contacts, atomic: false, allow_duplicates: false });
     let results = desk.contacts().batch_upsert_contacts(request).await.expect("the batch is carried out").into_inner().results;
     let told = |result: pb::UpsertContactResult| match &result.result {
         Some(Outcomes::Error(error)) => (result.outcome(), Some(Code::from(error.code))),

@@ -54,7 +54,7 @@ async fn somebody_who_was_hired_this_moment_can_own_a_record() {
     let team = format!("teams/{}", identity.team(desk.tenant, &[newcomer.id]));
     let known = desk.create(named("Demir")).await.unwrap();
     let contact = pb::Contact { name: known.name, owner: team.clone(), ..pb::Contact::default() };
-    let request = desk.clerk.request(pb::UpdateContactRequest { contact: Some(contact), update_mask: None });
+    let request = desk.clerk.request(pb::UpdateContactRequest { contact: Some(contact), update_mask: None, allow_duplicates: false });
     assert_eq!(desk.contacts().update_contact(request).await.unwrap().into_inner().owner, team);
 }
 
@@ -94,7 +94,7 @@ async fn what_a_service_makes_for_somebody_belongs_to_them() {
         let mut claims = identity.claims(desk.tenant, &subject);
         claims.act = Some("services/marketing".to_owned());
         let acting = Subject { tenant: desk.tenant, id, token: identity.token(&claims) };
-        let request = acting.request(pb::CreateContactRequest { contact: Some(named("Kaya")) });
+        let request = acting.request(pb::CreateContactRequest { contact: Some(named("Kaya")), allow_duplicates: false });
         assert_eq!(desk.contacts().create_contact(request).await.unwrap().into_inner().owner, subject);
     }
 }
@@ -118,7 +118,7 @@ fn owned_with_id(owner: &str, id: &str) -> pb::Contact {
 }
 
 async fn upsert(desk: &Desk, contacts: Vec<pb::Contact>) -> Vec<pb::upsert_contact_result::Outcome> {
-    let request = desk.clerk.request(pb::BatchUpsertContactsRequest { contacts, atomic: false });
+    let request = desk.clerk.request(pb::BatchUpsertContactsRequest { contacts, atomic: false, allow_duplicates: false });
     let results = desk.contacts().batch_upsert_contacts(request).await.expect("the batch is carried out").into_inner().results;
     results.iter().map(pb::UpsertContactResult::outcome).collect()
 }

@@ -72,7 +72,7 @@ async fn a_key_that_wrote_is_refused_to_another_request_that_has_nothing_to_do()
     let name = desk.create(named("Celik")).await.unwrap().name;
     let written = desk.tag(&name, "vip", Some("key")).await.unwrap();
     let stands = pb::Contact { name: name.clone(), person: written.person.clone(), ..pb::Contact::default() };
-    let request = pb::UpdateContactRequest { contact: Some(stands), update_mask: None };
+    let request = pb::UpdateContactRequest { contact: Some(stands), update_mask: None, allow_duplicates: false };
     assert_reused(desk.contacts().update_contact(desk.clerk.keyed(request, "key")).await);
     // The request itself is answered as it was, though others have gone back and forth since.
     desk.tag(&name, "other", None).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_batch_of_which_nothing_or_a_part_changes_keeps_its_answer() {
         ..named("Celik")
     };
     let upsert = async |contacts: Vec<pb::Contact>, key: &str| {
-        let request = desk.clerk.keyed(pb::BatchUpsertContactsRequest { contacts, atomic: false }, key);
+        let request = desk.clerk.keyed(pb::BatchUpsertContactsRequest { contacts, atomic: false, allow_duplicates: false }, key);
         desk.contacts().batch_upsert_contacts(request).await.map(tonic::Response::into_inner)
     };
     let outcomes = |answer: &pb::BatchUpsertContactsResponse| answer.results.iter().map(pb::UpsertContactResult::outcome).collect::<Vec<_>>();
@@ -110,7 +110,7 @@ async fn a_batch_of_which_nothing_or_a_part_changes_keeps_its_answer() {
 
     // A batch that was refused as a whole has not used its key up.
     let taken = pb::Contact { name: format!("contacts/{}", rapport_kit::clock::new_id()), ..entry("9", "a") };
-    let atomic = || pb::BatchUpsertContactsRequest { contacts: vec![entry("1", "later"), taken.clone()], atomic: true };
+    let atomic = || pb::BatchUpsertContactsRequest { contacts: vec![entry("1", "later"), taken.clone()], atomic: true, allow_duplicates: false };
     let refused = desk.contacts().batch_upsert_contacts(desk.clerk.keyed(atomic(), "atomic")).await.unwrap().into_inner();
     assert_eq!(outcomes(&refused), [Outcome::Unchanged, Outcome::Failed]);
     upsert(vec![entry("1", "later")], "atomic").await.expect("the key is free");
@@ -184,7 +184,7 @@ async fn a_service_that_uses_one_key_for_two_users_acts_for_both() {
         let claims = Claims { act: Some("services/campaigns".to_owned()), ..identity.claims(desk.tenant, &user.name()) };
         let service = Subject { token: identity.token(&claims), ..user };
         for _ in 0..2 {
-            let request = service.keyed(pb::CreateContactRequest { contact: Some(named("Celik")) }, "key");
+            let request = service.keyed(pb::CreateContactRequest { contact: Some(named("Celik")), allow_duplicates: false }, "key");
             created.push(desk.contacts().create_contact(request).await.expect("a contact").into_inner());
         }
     }

@@ -164,7 +164,7 @@ async fn what_is_new_renamed_deleted_or_brought_back_is_found_as_it_is_now() {
     };
     finds("byron", true).await;
     let renamed = pb::Contact { name: contact.name.clone(), ..person("", "Lovelace", Vec::new()) };
-    let request = pb::UpdateContactRequest { contact: Some(renamed), update_mask: None };
+    let request = pb::UpdateContactRequest { contact: Some(renamed), update_mask: None, allow_duplicates: false };
     desk.contacts().update_contact(desk.clerk.request(request)).await.unwrap();
     finds("lovelace", true).await;
     assert!(found(&desk, &desk.clerk, "byron").await.is_empty());

@@ -16,7 +16,7 @@ async fn large_records_come_in_short_pages_and_too_many_at_once_are_refused() {
             person: Some(pb::Person { family_name: "Celik".to_owned(), notes: "😀".repeat(10_000), ..pb::Person::default() }),
             ..pb::Contact::default()
         };
-        let request = pb::BatchUpsertContactsRequest { contacts: (0..60).map(large).collect(), atomic: true };
+        let request = pb::BatchUpsertContactsRequest { contacts: (0..60).map(large).collect(), atomic: true, allow_duplicates: false };
         desk.contacts().batch_upsert_contacts(desk.clerk.request(request)).await.expect("a batch below 4 MiB");
     }
     let mut pages = 0;
@@ -39,7 +39,7 @@ async fn large_records_come_in_short_pages_and_too_many_at_once_are_refused() {
 
     // A small request whose answer would not be taken in either.
     let tagged = |name: &String| pb::Contact { name: name.clone(), tags: vec!["large".to_owned()], ..pb::Contact::default() };
-    let request = pb::BatchUpsertContactsRequest { contacts: names.iter().map(tagged).collect(), atomic: false };
+    let request = pb::BatchUpsertContactsRequest { contacts: names.iter().map(tagged).collect(), atomic: false, allow_duplicates: false };
     let status = desk.contacts().batch_upsert_contacts(desk.clerk.request(request)).await.expect_err("more than 4 MiB");
     assert_eq!(refusal(&status), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE".to_owned()));
     let request = pb::ListContactsRequest { filter: r#"tags = "large""#.to_owned(), ..pb::ListContactsRequest::default() };
@@ -57,7 +57,7 @@ async fn a_history_that_takes_more_as_text_than_it_does_stored_comes_in_pages_th
         let person = pb::Person { notes: quoting(number), ..pb::Person::default() };
         let contact = pb::Contact { name: name.clone(), person: Some(person), ..pb::Contact::default() };
         let update_mask = Some(prost_types::FieldMask { paths: vec!["person.notes".to_owned()] });
-        let request = pb::UpdateContactRequest { contact: Some(contact), update_mask };
+        let request = pb::UpdateContactRequest { contact: Some(contact), update_mask, allow_duplicates: false };
         desk.contacts().update_contact(desk.clerk.request(request)).await.expect("a change");
     }
     let (mut seen, mut pages) = (Vec::new(), 0);

@@ -55,14 +55,14 @@ impl Desk {
 
     /// The clerk creates a contact.
     pub(crate) async fn create(&self, contact: pb::Contact) -> Result<pb::Contact, Status> {
-        let request = pb::CreateContactRequest { contact: Some(contact) };
+        let request = pb::CreateContactRequest { contact: Some(contact), allow_duplicates: false };
         Ok(self.contacts().create_contact(self.clerk.request(request)).await?.into_inner())
     }
 
     /// The clerk sets a contact's tags, under a key if one is given.
     pub(crate) async fn tag(&self, name: &str, tag: &str, key: Option<&str>) -> Result<pb::Contact, Status> {
         let contact = pb::Contact { name: name.to_owned(), tags: vec![tag.to_owned()], ..pb::Contact::default() };
-        let request = pb::UpdateContactRequest { contact: Some(contact), update_mask: None };
+        let request = pb::UpdateContactRequest { contact: Some(contact), update_mask: None, allow_duplicates: false };
         let request = match key {
             Some(key) => self.clerk.keyed(request, key),
             None => self.clerk.request(request),

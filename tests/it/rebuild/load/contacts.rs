@@ -70,13 +70,13 @@ async fn contacts(office: &Office, organisation: &Organisation, private: &[Strin
     for number in 0..6 {
         let accounts = private.get(number).map(|account| role(account, "customer")).into_iter().collect();
         let sent = pb::Contact { accounts, ..contact(number) };
-        let request = pb::CreateContactRequest { contact: Some(sent) };
+        let request = pb::CreateContactRequest { contact: Some(sent), allow_duplicates: false };
         names.push(client.create_contact(with(admin, request)).await.expect("a contact").into_inner().name);
     }
     let owned = pb::Contact { name: names[2].clone(), owner: organisation.ada.clone(), ..pb::Contact::default() };
-    client.update_contact(with(admin, pb::UpdateContactRequest { contact: Some(owned), update_mask: None })).await.expect("a moved contact");
+    client.update_contact(with(admin, pb::UpdateContactRequest { contact: Some(owned), update_mask: None, allow_duplicates: false })).await.expect("a moved contact");
     let known = pb::Contact { tags: vec!["batch".to_owned()], external_ids: contact(3).external_ids, ..pb::Contact::default() };
-    let request = pb::BatchUpsertContactsRequest { contacts: vec![known, contact(7)], atomic: false };
+    let request = pb::BatchUpsertContactsRequest { contacts: vec![known, contact(7)], atomic: false, allow_duplicates: false };
     client.batch_upsert_contacts(with(admin, request)).await.expect("a batch");
     share(office, organisation, &names).await;
     // The one contact of a private customer goes after it.

@@ -138,7 +138,7 @@ impl<'a> Sender<'a> {
             let account = loaded.prepared.account_of[*index].and_then(|account| loaded.accounts[account].as_deref());
             rows::contact(row, phone_for(row, &loaded.prepared.phones.rows), owner, account)
         };
-        let request = BatchUpsertContactsRequest { contacts: batch.iter().map(entry).collect(), atomic: false };
+        let request = BatchUpsertContactsRequest { contacts: batch.iter().map(entry).collect(), atomic: false, allow_duplicates: false };
         let request = self.administrator.request(request).await?;
         let results = answered("loading people", self.contacts.batch_upsert_contacts(request).await)?.results;
         complete("loading people", results.into_iter().map(contact_done).collect(), batch)

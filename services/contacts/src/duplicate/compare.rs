@@ -1,0 +1,179 @@
+//! How close one field of two records is.
+//!
+//! Guarantees: the order of the two records does not matter; a field that one of them lacks says nothing.
+
+use serde::{Deserialize, Serialize};
+use strsim::osa_distance;
+
+use super::profile::Profile;
+use super::rule::{Comparison, Field, Method};
+use super::sound::sound;
+use crate::contact::model::BirthDate;
+
+/// Last digits that make two telephone numbers close.
+const ENDING: usize = 7;
+/// Letters of the shortest mailbox that is somebody's at another host too.
+const SHORTEST_MAILBOX: usize = 6;
+
+/// How close two values are, the closest first. The numbers are those of the proto.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closeness {
+    /// The same.
+    Equal = 1,
+    /// Given and family name, or day and month, in each other's place.
+    Swapped = 2,
+    /// The last digits are the same.
+    Ending = 3,
+    /// The same but for a slip.
+    Slip = 4,
+    /// The same mailbox at another host.
+    Mailbox = 5,
+    /// Alike by sound.
+    Sound = 6,
+    /// One is the initial of the other.
+    Initial = 7,
+    /// Not close.
+    Different = 8,
+}
+
+impl Closeness {
+    /// What it counts. The parts of a weight come from how much rarer each is among records of two people than among
+    /// those of one (`shipped.rs`).
+    #[must_use]
+    pub fn points(self, comparison: &Comparison) -> i32 {
+        let of_weight = |percent: i32| comparison.weight * percent / 100;
+        match (self, comparison.method) {
+            (Self::Equal, _) | (Self::Swapped, Method::Name) => comparison.weight,
+            (Self::Swapped | Self::Ending, _) => of_weight(80),
+            (Self::Slip, Method::Date | Method::Digits) => of_weight(60),
+            (Self::Slip, _) => of_weight(80),
+            (Self::Mailbox, _) => of_weight(35),
+            (Self::Sound, Method::Phonetic) => of_weight(75),
+            (Self::Sound | Self::Initial, _) => of_weight(25),
+            (Self::Different, _) => -comparison.penalty,
+        }
+    }
+}
+
+/// How close the compared field of two records is; none if one of them lacks it.
+#[must_use]
+pub fn compare(comparison: &Comparison, one: &Profile, other: &Profile) -> Option<Closeness> {
+    let method = comparison.method;
+    match comparison.field {
+        Field::GivenName => name(method, (&one.given, &one.family), (&other.given, &other.family)),
+        Field::FamilyName => name(method, (&one.family, &one.given), (&other.family, &other.given)),
+        Field::BirthDate => one.birth.zip(other.birth).map(|(one, other)| day(method, one, other)),
+        Field::Email => closest(&one.emails, &other.emails, |one, other| email(method, one, other)),
+        Field::Phone => closest(&one.phones, &other.phones, |one, other| digits(method, one, other)),
+        Field::Street => closest(&one.streets, &other.streets, |one, other| street(method, one, other)),
+        Field::StreetNumber => closest(&one.numbers, &other.numbers, |one, other| text(Method::Exact, one, other)),
+        Field::PostalCode => closest(&one.postal_codes, &other.postal_codes, |one, other| digits(method, one, other)),
+        Field::Locality => closest(&one.towns, &other.towns, |one, other| text(method, one, other)),
+        Field::DisplayName => Some(text(method, &one.name, &other.name)).filter(|_| !one.name.is_empty() && !other.name.is_empty()),
+        Field::Domain => closest(&one.domains, &other.domains, |one, other| text(Method::Exact, one, other)),
+        Field::ExternalId => ids(comparison, one, other),
+    }
+}
+
+fn closest<T>(one: &[T], other: &[T], compare: impl Fn(&T, &T) -> Closeness) -> Option<Closeness> {
+    one.iter().flat_map(|one| other.iter().map(|other| compare(one, other))).min()
+}
+
+/// Names, each with the other name of the same person.
+fn name(method: Method, (one, one_other): (&str, &str), (two, two_other): (&str, &str)) -> Option<Closeness> {
+    if one.is_empty() || two.is_empty() {
+        return None;
+    }
+    let straight = text(method, one, two);
+    if method != Method::Name || straight <= Closeness::Slip {
+        return Some(straight);
+    }
+    let is_close = |one: &str, two: &str| !one.is_empty() && !two.is_empty() && (one == two || is_slip(one, two));
+    Some(if is_close(one, two_other) && is_close(one_other, two) { Closeness::Swapped } else { straight })
+}
+
+fn text(method: Method, one: &str, other: &str) -> Closeness {
+    if one == other {
+        return Closeness::Equal;
+    }
+    let is_initial = |short: &str, long: &str| short.chars().count() == 1 && long.starts_with(short);
+    match method {
+        Method::Name | Method::Slip if is_slip(one, other) => Closeness::Slip,
+        Method::Name if is_initial(one, other) || is_initial(other, one) => Closeness::Initial,
+        Method::Name | Method::Phonetic if one.len().min(other.len()) > 1 && sound(one) == sound(other) => Closeness::Sound,
+        _ => Closeness::Different,
+    }
+}
+
+/// Whether a word is another one but for a slip, of letters that changed places too; for two slips in long words.
+fn is_slip(one: &str, other: &str) -> bool {
+    let (short, long) = (one.len().min(other.len()), one.len().max(other.len()));
+    if short < 3 || long - short > 4 {
+        return false;
+    }
+    match osa_distance(one, other) {
+        1 => one.chars().count().min(other.chars().count()) >= 3,
+        2 => one.chars().count().min(other.chars().count()) >= 6,
+        _ => false,
+    }
+}
+
+fn street(method: Method, one: &[String], other: &[String]) -> Closeness {
+    // In one word, because spaces slip too.
+    text(method, &one.concat(), &other.concat())
+}
+
+fn email(method: Method, one: &str, other: &str) -> Closeness {
+    if one == other {
+        return Closeness::Equal;
+    }
+    let mailbox = |email: &str| email.rsplit_once('@').map_or(email, |(mailbox, _)| mailbox).to_owned();
+    let (mailboxes, hosts) = ((mailbox(one), mailbox(other)), (one.rsplit_once('@'), other.rsplit_once('@')));
+    match method {
+        Method::Slip if mailboxes.0 == mailboxes.1 && mailboxes.0.len() >= SHORTEST_MAILBOX => Closeness::Mailbox,
+        Method::Slip if hosts.0.map(|(_, host)| host) == hosts.1.map(|(_, host)| host) && is_slip(&mailboxes.0, &mailboxes.1) => Closeness::Slip,
+        _ => Closeness::Different,
+    }
+}
+
+fn digits(method: Method, one: &str, other: &str) -> Closeness {
+    if one == other {
+        return Closeness::Equal;
+    }
+    if method != Method::Digits {
+        return Closeness::Different;
+    }
+    let ending = |digits: &str| digits.len().checked_sub(ENDING).filter(|start| *start > 0).and_then(|start| digits.get(start..)).map(str::to_owned);
+    if ending(one).is_some_and(|one| ending(other) == Some(one)) {
+        return Closeness::Ending;
+    }
+    if one.len().abs_diff(other.len()) <= 1 && osa_distance(one, other) == 1 { Closeness::Slip } else { Closeness::Different }
+}
+
+fn ids(comparison: &Comparison, one: &Profile, other: &Profile) -> Option<Closeness> {
+    let counts = |issuer: &str| comparison.system.is_empty() || comparison.system == issuer;
+    let of_one = one.ids.iter().filter(|(issuer, _)| counts(issuer));
+    let pairs = of_one.flat_map(|(issuer, one)| other.ids.iter().filter(move |(of, _)| of == issuer).map(move |(_, other)| (one, other)));
+    pairs.map(|(one, other)| digits(comparison.method, one, other)).min()
+}
+
+fn day(method: Method, one: BirthDate, other: BirthDate) -> Closeness {
+    // A year that one does not know cannot differ.
+    let is_year_equal = one.year.zip(other.year).is_none_or(|(one, other)| one == other);
+    if is_year_equal && (one.month, one.day) == (other.month, other.day) {
+        return Closeness::Equal;
+    }
+    if method != Method::Date {
+        return Closeness::Different;
+    }
+    if is_year_equal && (one.month, one.day) == (other.day, other.month) {
+        return Closeness::Swapped;
+    }
+    let written = |date: BirthDate| format!("{:04}{:02}{:02}", date.year.unwrap_or_default(), date.month, date.day);
+    if one.year.is_some() == other.year.is_some() && osa_distance(&written(one), &written(other)) == 1 {
+        Closeness::Slip
+    } else {
+        Closeness::Different
+    }
+}
