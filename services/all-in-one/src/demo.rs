@@ -4,15 +4,18 @@
 //! wrong is told with what was being done and why it was refused, and the demo ends as failed. It needs
 //! services that nothing was loaded into before. The same data tells the same story every time.
 //!
-//! Its chapters: set up ([`organisation`]), load ([`load`]), find ([`look`]), change ([`change`]), see what
+//! Its chapters: set up ([`organisation`]), load ([`load`]), find ([`look`]), have each person once
+//! ([`once`]), change ([`change`]), see what
 //! one may see ([`sight`]), look back ([`history`]), lock out ([`lock`]).
 
 mod change;
 mod clients;
 mod history;
+mod jobs;
 mod load;
 mod lock;
 mod look;
+mod once;
 mod organisation;
 mod report;
 mod rows;
@@ -92,6 +95,7 @@ async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(),
     let loaded = Box::pin(load::load(story, &servers, &mut organisation, prepared)).await?;
     Box::pin(look::look(story, &servers, &mut organisation, &loaded)).await?;
     let chosen = loaded.choose().ok_or_else(|| Trouble::new("choosing the person of the story", "no person of these files could be loaded"))?;
+    Box::pin(once::find(story, &servers, &mut organisation, &loaded, &chosen)).await?;
     Box::pin(change::change(story, &servers, &mut organisation, &chosen)).await?;
     Box::pin(sight::sight(story, &servers, stack, &mut organisation, &loaded, &chosen)).await?;
     Box::pin(history::look_back(story, &servers, &mut organisation, &chosen)).await?;

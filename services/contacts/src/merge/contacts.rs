@@ -172,7 +172,7 @@ async fn require_live(conn: &mut Conn, ctx: &Ctx, contact: &Contact) -> Result<(
 
 /// Writes a contact that is locked, so that nobody else has changed it.
 async fn write(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: journal::Entry) -> Result<(), Fault> {
-    if contact::sql::update(conn, ctx, contact, entry).await? { Ok(()) } else { Err(Fault::contended()) }
+    if contact::sql::update(conn, ctx, contact, entry, None).await? { Ok(()) } else { Err(Fault::contended()) }
 }
 
 fn record(contact: &Contact) -> Record {
