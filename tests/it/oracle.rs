@@ -2,6 +2,7 @@
 //! organisation changes. `RAPPORT_ORACLE_SEED` repeats a run.
 
 mod compare;
+mod duplicates;
 mod identity;
 mod lists;
 mod model;

@@ -18,7 +18,12 @@ struct Stored {
 }
 
 fn rule(display_name: String) -> contacts::DuplicateRule {
-    let comparison = contacts::DuplicateComparison { field: Field::Email.into(), method: Method::Exact.into(), weight: 60, ..contacts::DuplicateComparison::default() };
+    let comparison = contacts::DuplicateComparison {
+        field: Field::Email.into(),
+        method: Method::Exact.into(),
+        weight: 60,
+        ..contacts::DuplicateComparison::default()
+    };
     contacts::DuplicateRule {
         display_name,
         // Of accounts, so that contacts are compared as shipped.
@@ -97,7 +102,8 @@ async fn pairs(scene: &Scene, others: usize) -> (String, Vec<contacts::Duplicate
     }
     let request = contacts::ListDuplicatePairsRequest { record: last.clone(), ..contacts::ListDuplicatePairsRequest::default() }.encode_to_vec();
     let pairs = eventually("the pairs are listed", async || {
-        let answer = scene.send("/rapport.contacts.v1.DuplicateService/ListDuplicatePairs", request.clone()).await.expect("an administrator lists pairs");
+        let answer =
+            scene.send("/rapport.contacts.v1.DuplicateService/ListDuplicatePairs", request.clone()).await.expect("an administrator lists pairs");
         let pairs = contacts::ListDuplicatePairsResponse::decode(answer.as_slice()).expect("a list").duplicate_pairs;
         (pairs.len() == others).then_some(pairs)
     })

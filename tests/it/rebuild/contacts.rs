@@ -46,6 +46,8 @@ pub(super) fn rows(records: &[Record], of_identity: &[Record]) -> Rows {
     rows.insert("public.search_doc", index.collect());
     let views = of::<pb::View>(records, "contactsViews").filter(|(record, _)| !record.deleted);
     rows.insert("public.views", views.map(|(record, state)| view(record, &state)).collect());
+    let rules = of::<pb::DuplicateRule>(records, "duplicateRules").filter(|(record, _)| !record.deleted);
+    rows.insert("public.duplicate_rules", rules.map(|(record, state)| duplicate_rule(record, &state)).collect());
     rows.insert("public.merges", of::<pb::Merge>(records, "merges").map(|(record, state)| merge(record, &state)).collect());
     rows.insert("kit.share", records.iter().flat_map(shares).collect());
     let entities: Vec<(&Record, LegalEntity)> = of(of_identity, "legalEntities").collect();
@@ -162,6 +164,37 @@ fn view(record: &Record, state: &pb::View) -> Value {
         "columns": state.columns,
         "visibility": state.visibility,
         "team_id": id(&state.team),
+        "created_at": time(state.create_time),
+        "updated_at": time(state.update_time),
+    })
+}
+
+/// A rule about duplicates. Its comparisons are stored under their names in lower case.
+fn duplicate_rule(record: &Record, state: &pb::DuplicateRule) -> Value {
+    let word = |name: &str, prefix: &str| name.strip_prefix(prefix).unwrap_or_default().to_lowercase();
+    let comparison = |comparison: &pb::DuplicateComparison| {
+        let mut stored = json!({
+            "field": word(comparison.field().as_str_name(), "FIELD_"),
+            "method": word(comparison.method().as_str_name(), "METHOD_"),
+            "weight": comparison.weight,
+            "penalty": comparison.penalty,
+        });
+        if !comparison.system.is_empty() {
+            stored["system"] = json!(comparison.system);
+        }
+        stored
+    };
+    json!({
+        "tenant_id": record.tenant,
+        "id": record.id,
+        "version": record.version,
+        "display_name": state.display_name,
+        "name_folded": fold(&state.display_name),
+        "kind": if state.collection == "accounts" { 1 } else { 2 },
+        "comparisons": state.comparisons.iter().map(comparison).collect::<Vec<_>>(),
+        "threshold": state.threshold,
+        "blocks": state.action() == pb::duplicate_rule::Action::Block,
+        "disabled": state.disabled,
         "created_at": time(state.create_time),
         "updated_at": time(state.update_time),
     })

@@ -66,7 +66,7 @@ pub fn compare(comparison: &Comparison, one: &Profile, other: &Profile) -> Optio
         Field::BirthDate => one.birth.zip(other.birth).map(|(one, other)| day(method, one, other)),
         Field::Email => closest(&one.emails, &other.emails, |one, other| email(method, one, other)),
         Field::Phone => closest(&one.phones, &other.phones, |one, other| digits(method, one, other)),
-        Field::Street => closest(&one.streets, &other.streets, |one, other| street(method, one, other)),
+        Field::Street => closest(&one.streets, &other.streets, |one, other| text(method, &one.whole, &other.whole)),
         Field::StreetNumber => closest(&one.numbers, &other.numbers, |one, other| text(Method::Exact, one, other)),
         Field::PostalCode => closest(&one.postal_codes, &other.postal_codes, |one, other| digits(method, one, other)),
         Field::Locality => closest(&one.towns, &other.towns, |one, other| text(method, one, other)),
@@ -119,20 +119,14 @@ fn is_slip(one: &str, other: &str) -> bool {
     }
 }
 
-fn street(method: Method, one: &[String], other: &[String]) -> Closeness {
-    // In one word, because spaces slip too.
-    text(method, &one.concat(), &other.concat())
-}
-
 fn email(method: Method, one: &str, other: &str) -> Closeness {
     if one == other {
         return Closeness::Equal;
     }
-    let mailbox = |email: &str| email.rsplit_once('@').map_or(email, |(mailbox, _)| mailbox).to_owned();
-    let (mailboxes, hosts) = ((mailbox(one), mailbox(other)), (one.rsplit_once('@'), other.rsplit_once('@')));
+    let (Some((one, one_host)), Some((other, other_host))) = (one.rsplit_once('@'), other.rsplit_once('@')) else { return Closeness::Different };
     match method {
-        Method::Slip if mailboxes.0 == mailboxes.1 && mailboxes.0.len() >= SHORTEST_MAILBOX => Closeness::Mailbox,
-        Method::Slip if hosts.0.map(|(_, host)| host) == hosts.1.map(|(_, host)| host) && is_slip(&mailboxes.0, &mailboxes.1) => Closeness::Slip,
+        Method::Slip if one == other && one.len() >= SHORTEST_MAILBOX => Closeness::Mailbox,
+        Method::Slip if one_host == other_host && is_slip(one, other) => Closeness::Slip,
         _ => Closeness::Different,
     }
 }
@@ -144,11 +138,15 @@ fn digits(method: Method, one: &str, other: &str) -> Closeness {
     if method != Method::Digits {
         return Closeness::Different;
     }
-    let ending = |digits: &str| digits.len().checked_sub(ENDING).filter(|start| *start > 0).and_then(|start| digits.get(start..)).map(str::to_owned);
     if ending(one).is_some_and(|one| ending(other) == Some(one)) {
         return Closeness::Ending;
     }
     if one.len().abs_diff(other.len()) <= 1 && osa_distance(one, other) == 1 { Closeness::Slip } else { Closeness::Different }
+}
+
+/// The last digits of a longer number.
+fn ending(digits: &str) -> Option<&str> {
+    digits.len().checked_sub(ENDING).filter(|start| *start > 0).and_then(|start| digits.get(start..))
 }
 
 fn ids(comparison: &Comparison, one: &Profile, other: &Profile) -> Option<Closeness> {
@@ -175,5 +173,110 @@ fn day(method: Method, one: BirthDate, other: BirthDate) -> Closeness {
         Closeness::Slip
     } else {
         Closeness::Different
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn named(given: &str, family: &str) -> Profile {
+        Profile { given: given.to_owned(), family: family.to_owned(), ..Profile::default() }
+    }
+
+    fn said(field: Field, method: Method, one: &Profile, other: &Profile) -> Option<Closeness> {
+        let comparison = Comparison { field, method, weight: 10, penalty: 5, system: String::new() };
+        let closeness = compare(&comparison, one, other);
+        assert_eq!(compare(&comparison, other, one), closeness, "in the other order");
+        closeness
+    }
+
+    #[test]
+    fn names_are_close_by_slips_by_sound_by_initials_and_in_each_others_place() {
+        for ((given, family), expected) in [
+            (("catherine", "martin"), Closeness::Equal),
+            (("cathrine", "martin"), Closeness::Slip),
+            (("martin", "catherine"), Closeness::Swapped),
+            (("martni", "catherine"), Closeness::Swapped),
+            (("katarina", "martin"), Closeness::Sound),
+            (("c", "martin"), Closeness::Initial),
+            (("giulia", "martin"), Closeness::Different),
+        ] {
+            let closeness = said(Field::GivenName, Method::Name, &named("catherine", "martin"), &named(given, family));
+            assert_eq!(closeness, Some(expected), "{given} {family}");
+        }
+        assert_eq!(said(Field::GivenName, Method::Name, &named("catherine", "martin"), &named("", "martin")), None);
+        assert_eq!(said(Field::GivenName, Method::Exact, &named("catherine", ""), &named("cathrine", "")), Some(Closeness::Different));
+    }
+
+    #[test]
+    fn short_names_that_differ_are_no_slip() {
+        for (one, other) in [("al", "ali"), ("anna", "hanni"), ("jo", "ho")] {
+            assert!(!is_slip(one, other), "{one} {other}");
+        }
+        for (one, other) in [("john", "jonh"), ("catherine", "catherien"), ("schneider", "schnider"), ("alexandra", "aleksandra"), ("כהן", "כהנ")]
+        {
+            assert!(is_slip(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn days_are_close_by_a_digit_and_with_day_and_month_exchanged() {
+        let born = |year: Option<i32>, month: u32, day: u32| Profile { birth: Some(BirthDate { year, month, day }), ..Profile::default() };
+        for (other, expected) in [
+            (born(Some(1984), 3, 4), Closeness::Equal),
+            (born(None, 3, 4), Closeness::Equal),
+            (born(Some(1984), 4, 3), Closeness::Swapped),
+            (born(Some(1948), 3, 4), Closeness::Slip),
+            (born(Some(1984), 3, 5), Closeness::Slip),
+            (born(Some(1984), 8, 21), Closeness::Different),
+        ] {
+            assert_eq!(said(Field::BirthDate, Method::Date, &born(Some(1984), 3, 4), &other), Some(expected), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_close_by_their_ending_and_by_a_digit_and_the_closest_two_count() {
+        let reached = |phones: &[&str]| Profile { phones: phones.iter().map(|phone| (*phone).to_owned()).collect(), ..Profile::default() };
+        for (phones, expected) in [
+            (vec!["33123456789", "390212345"], Closeness::Equal),
+            (vec!["0123456789"], Closeness::Ending),
+            (vec!["33123456798"], Closeness::Slip),
+            (vec!["902121234567"], Closeness::Different),
+        ] {
+            assert_eq!(said(Field::Phone, Method::Digits, &reached(&["33123456789"]), &reached(&phones)), Some(expected), "{phones:?}");
+        }
+    }
+
+    #[test]
+    fn a_mailbox_may_have_moved_to_another_host() {
+        let reached = |email: &str| Profile { emails: vec![email.to_owned()], ..Profile::default() };
+        for (email, expected) in [
+            ("ada.lovelace@example.org", Closeness::Equal),
+            ("ada.lovelace@other.example", Closeness::Mailbox),
+            ("ada.lovelaec@example.org", Closeness::Slip),
+            ("grace@example.org", Closeness::Different),
+        ] {
+            assert_eq!(said(Field::Email, Method::Slip, &reached("ada.lovelace@example.org"), &reached(email)), Some(expected), "{email}");
+        }
+        assert_eq!(said(Field::Email, Method::Slip, &reached("info@a.org"), &reached("info@b.org")), Some(Closeness::Different));
+    }
+
+    #[test]
+    fn ids_are_compared_with_those_of_the_same_issuer() {
+        let known = |issuer: &str, id: &str| Profile { ids: vec![(issuer.to_owned(), id.to_owned())], ..Profile::default() };
+        assert_eq!(said(Field::ExternalId, Method::Digits, &known("soc", "6988048"), &known("soc", "6988084")), Some(Closeness::Slip));
+        assert_eq!(said(Field::ExternalId, Method::Digits, &known("soc", "6988048"), &known("erp", "6988048")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_two_records_does_not_matter(given in "[a-d]{0,4}", family in "[a-d]{0,4}", other_given in "[a-d]{0,4}", other in "[a-d]{0,4}") {
+            for method in [Method::Exact, Method::Name, Method::Slip, Method::Phonetic] {
+                said(Field::GivenName, method, &named(&given, &family), &named(&other_given, &other));
+            }
+        }
     }
 }

@@ -39,12 +39,7 @@ pub fn to_proto(pair: &Pair, today: NaiveDate) -> pb::DuplicatePair {
 }
 
 fn reason_to_proto(reason: &Reason) -> pb::DuplicateReason {
-    pb::DuplicateReason {
-        field: reason.field as i32,
-        system: reason.system.clone(),
-        closeness: reason.closeness as i32,
-        points: reason.points,
-    }
+    pb::DuplicateReason { field: reason.field as i32, system: reason.system.clone(), closeness: reason.closeness as i32, points: reason.points }
 }
 
 /// A record that was found.
@@ -96,7 +91,9 @@ pub fn verdict(request: &pb::ReviewDuplicatePairRequest, now: DateTime<Utc>) -> 
     match verdict {
         Verdict::Later(day) if day <= now.date_naive() => found.add("later_date", "must lie in the future"),
         Verdict::Later(_) => {}
-        Verdict::Open | Verdict::NotDuplicate if request.later_date.is_some() => found.add("later_date", "must be unset, unless the state is STATE_LATER"),
+        Verdict::Open | Verdict::NotDuplicate if request.later_date.is_some() => {
+            found.add("later_date", "must be unset, unless the state is STATE_LATER")
+        }
         Verdict::Open | Verdict::NotDuplicate => {}
     }
     found.finish().map(|()| verdict)

@@ -15,13 +15,6 @@ const MOST: usize = 12;
 const FEW: usize = 2;
 /// Last digits of a telephone number.
 const ENDING: usize = 7;
-/// Words of streets that many have.
-const COMMON: &[&str] = &[
-    "av", "ave", "avenue", "bd", "blvd", "boulevard", "bulvari", "cad", "caddesi", "circuit", "close", "corso", "court", "crescent", "de", "del",
-    "della", "des", "di", "drive", "du", "la", "lane", "le", "les", "mah", "mahallesi", "parkway", "piazza", "place", "rd", "road", "rue", "sok",
-    "sokak", "st", "street", "terrace", "the", "via", "viale", "way", "רחוב", "שדרות", "דרכ",
-];
-
 /// What a key is made of; the numbers are never given to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -80,7 +73,7 @@ impl Keys {
             self.add(Part::Birth, &[&birth, &begin(name, 1)]);
         }
         for street in profile.streets.iter().take(FEW) {
-            let street = sound(&own_word(street));
+            let street = sound(&street.own);
             self.add(Part::House, &[profile.numbers.first().map_or("", String::as_str), &begin(&street, 4)]);
             for name in &names {
                 self.add(Part::NameAndStreet, &[&begin(name, 3), &street]);
@@ -100,12 +93,6 @@ impl Keys {
     }
 }
 
-/// The letters of a street without words that many streets have, if any are left.
-fn own_word(street: &[String]) -> String {
-    let own: String = street.iter().filter(|word| !COMMON.contains(&word.as_str())).map(String::as_str).collect();
-    if own.is_empty() { street.concat() } else { own }
-}
-
 fn begin(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
@@ -121,6 +108,7 @@ fn hash(kind: Kind, part: Part, values: &[&str]) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::profile::Street;
     use super::*;
 
     fn person(given: &str, family: &str) -> Profile {
@@ -140,7 +128,7 @@ mod tests {
             emails: many("a"),
             phones: many("1"),
             ids: many("x").into_iter().map(|id| (id.clone(), id)).collect(),
-            streets: many("street").into_iter().map(|street| vec![street]).collect(),
+            streets: many("street").into_iter().map(|own| Street { whole: own.clone(), own }).collect(),
             numbers: many("2"),
             ..person("ada", "lovelace")
         };

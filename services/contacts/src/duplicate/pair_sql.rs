@@ -62,7 +62,8 @@ fn select(ctx: &Ctx, kind: Kind, scope: &Scope) -> QueryBuilder<Postgres> {
 /// # Errors
 /// What the database answers.
 pub async fn kind(conn: &mut Conn, ctx: &Ctx, id: Uuid) -> Result<Option<Kind>, Fault> {
-    let number = sqlx::query_scalar!("select kind from duplicate_pairs where tenant_id = $1 and id = $2", ctx.tenant(), id).fetch_optional(conn).await?;
+    let number =
+        sqlx::query_scalar!("select kind from duplicate_pairs where tenant_id = $1 and id = $2", ctx.tenant(), id).fetch_optional(conn).await?;
     Ok(number.and_then(Kind::from_number))
 }
 

@@ -19,14 +19,112 @@ use crate::search::words::words;
 const MOST: usize = 5;
 /// Signs that do not tell whose a name is, at its end or beginning.
 const LEGAL_FORMS: &[&str] = &[
-    "ab", "ag", "as", "bv", "co", "company", "corp", "corporation", "ev", "gmbh", "inc", "kg", "limited", "llc", "llp", "ltd", "nv", "oy",
-    "plc", "sa", "sarl", "sas", "sirketi", "snc", "spa", "srl", "sti", "the",
+    "ab",
+    "ag",
+    "as",
+    "bv",
+    "co",
+    "company",
+    "corp",
+    "corporation",
+    "ev",
+    "gmbh",
+    "inc",
+    "kg",
+    "limited",
+    "llc",
+    "llp",
+    "ltd",
+    "nv",
+    "oy",
+    "plc",
+    "sa",
+    "sarl",
+    "sas",
+    "sirketi",
+    "snc",
+    "spa",
+    "srl",
+    "sti",
+    "the",
 ];
 /// Hosts whose mailboxes are of people who have nothing in common.
 const PUBLIC_HOSTS: &[&str] = &[
-    "aol.com", "free.fr", "gmail.com", "gmx.de", "gmx.net", "googlemail.com", "hotmail.com", "icloud.com", "laposte.net", "libero.it",
-    "live.com", "mail.ru", "mynet.com", "orange.fr", "outlook.com", "proton.me", "protonmail.com", "tiscali.it", "t-online.de", "virgilio.it",
-    "walla.co.il", "wanadoo.fr", "web.de", "yahoo.com", "yahoo.fr", "yandex.com",
+    "aol.com",
+    "free.fr",
+    "gmail.com",
+    "gmx.de",
+    "gmx.net",
+    "googlemail.com",
+    "hotmail.com",
+    "icloud.com",
+    "laposte.net",
+    "libero.it",
+    "live.com",
+    "mail.ru",
+    "mynet.com",
+    "orange.fr",
+    "outlook.com",
+    "proton.me",
+    "protonmail.com",
+    "tiscali.it",
+    "t-online.de",
+    "virgilio.it",
+    "walla.co.il",
+    "wanadoo.fr",
+    "web.de",
+    "yahoo.com",
+    "yahoo.fr",
+    "yandex.com",
+];
+
+/// Words that many streets have.
+const COMMON: &[&str] = &[
+    "av",
+    "ave",
+    "avenue",
+    "bd",
+    "blvd",
+    "boulevard",
+    "bulvari",
+    "cad",
+    "caddesi",
+    "circuit",
+    "close",
+    "corso",
+    "court",
+    "crescent",
+    "de",
+    "del",
+    "della",
+    "des",
+    "di",
+    "drive",
+    "du",
+    "la",
+    "lane",
+    "le",
+    "les",
+    "mah",
+    "mahallesi",
+    "parkway",
+    "piazza",
+    "place",
+    "rd",
+    "road",
+    "rue",
+    "sok",
+    "sokak",
+    "st",
+    "street",
+    "terrace",
+    "the",
+    "via",
+    "viale",
+    "way",
+    "רחוב",
+    "שדרות",
+    "דרכ",
 ];
 
 /// What a record is compared by; what it lacks is empty.
@@ -42,8 +140,8 @@ pub struct Profile {
     pub emails: Vec<String>,
     /// Digits of telephone numbers, in international form where they can be read.
     pub phones: Vec<String>,
-    /// Words of lines of addresses, without numbers; never an empty line.
-    pub streets: Vec<Vec<String>>,
+    /// Lines of addresses.
+    pub streets: Vec<Street>,
     /// Numbers in lines of addresses.
     pub numbers: Vec<String>,
     /// Postal codes, letters and digits alone.
@@ -56,6 +154,15 @@ pub struct Profile {
     pub name: String,
     /// Hosts of an account that are its own.
     pub domains: Vec<String>,
+}
+
+/// A line of an address, without numbers and in one word, because spaces slip too; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Street {
+    /// All of its letters.
+    pub whole: String,
+    /// Those of words that few streets have.
+    pub own: String,
 }
 
 impl Profile {
@@ -126,9 +233,13 @@ impl Profile {
     fn take_addresses(&mut self, addresses: &[Address]) {
         let lines: Vec<Vec<String>> = addresses.iter().flat_map(|address| &address.lines).take(2 * MOST).map(|line| words(line)).collect();
         let is_number = |word: &String| word.chars().next().is_some_and(|first| first.is_ascii_digit());
-        self.streets = lines.iter().map(|line| line.iter().filter(|word| !is_number(word)).cloned().collect()).collect();
-        self.streets.retain(|line: &Vec<String>| !line.is_empty());
-        self.streets.truncate(MOST);
+        let street = |line: &Vec<String>| {
+            let words: Vec<&str> = line.iter().filter(|word| !is_number(word)).map(String::as_str).collect();
+            let own: String = words.iter().copied().filter(|word| !COMMON.contains(word)).collect();
+            let whole = words.concat();
+            Some(Street { own: if own.is_empty() { whole.clone() } else { own }, whole }).filter(|street| !street.whole.is_empty())
+        };
+        self.streets = lines.iter().filter_map(street).take(MOST).collect();
         self.numbers = few(lines.iter().flatten().filter(|word| is_number(word)).cloned());
         self.postal_codes = few(addresses.iter().map(|address| words(&address.postal_code).concat()));
         self.towns = few(addresses.iter().map(|address| letters(&address.locality)));

@@ -204,14 +204,18 @@ impl Details {
     /// What the rule says about two records; none if it does not take them for the same.
     #[must_use]
     pub fn matches(&self, one: &Profile, other: &Profile) -> Option<Match> {
-        let mut reasons = Vec::new();
-        for comparison in &self.comparisons {
-            let Some(closeness) = compare(comparison, one, other) else { continue };
-            let points = closeness.points(comparison);
-            reasons.push(Reason { field: comparison.field, system: comparison.system.clone(), closeness, points });
+        let said = || self.comparisons.iter().filter_map(|comparison| Some((comparison, compare(comparison, one, other)?)));
+        let sum: i32 = said().map(|(comparison, closeness)| closeness.points(comparison)).sum();
+        if sum < self.threshold {
+            return None;
         }
-        let sum: i32 = reasons.iter().map(|reason| reason.points).sum();
-        (sum >= self.threshold).then_some(Match { score: sum.min(100), reasons })
+        let reason = |(comparison, closeness): (&Comparison, Closeness)| Reason {
+            field: comparison.field,
+            system: comparison.system.clone(),
+            closeness,
+            points: closeness.points(comparison),
+        };
+        Some(Match { score: sum.min(100), reasons: said().map(reason).collect() })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a step is a range of keys, or of pairs that were there before, and commits what it found with its checkpoint; a
 //! sweep that is cancelled or killed leaves pairs that are true, since each is written only while both records are what
-//! was compared. What people said of a pair stays. At most 40,000 rows of keys, and their records, are held at a time.
+//! was compared. What people said of a pair stays. At most 40,000 rows of keys, 220,000 pairs and their
+//! records are held at a time.
 //!
 //! First come the keys in their order, then the pairs: those that the rules do not take for the same any more go.
 
@@ -18,8 +19,9 @@ use super::rule::Details;
 use super::{rule_convert, rules, sql, task};
 use crate::search::Kind;
 
-/// Rows of keys that a step looks at.
+/// Rows of keys that a step looks at, and pairs after which it stops before.
 const ROWS: i64 = 40_000;
+const COMPARED: usize = 200_000;
 /// Pairs that are compared and written at once.
 const PAIRS: i64 = 2_000;
 /// Records that are read at once.
@@ -67,6 +69,8 @@ struct Range {
     last: Option<i64>,
     keys: i64,
     left_out: i64,
+    /// Whether nothing was left to the next range.
+    is_whole: bool,
 }
 
 async fn over_keys(run: &Run, kind: Kind, rules: &[Details], checkpoint: Checkpoint) -> Result<Committed, Fault> {
@@ -81,12 +85,14 @@ async fn over_keys(run: &Run, kind: Kind, rules: &[Details], checkpoint: Checkpo
     .await?;
     let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < ROWS);
     let range = range(rows.into_iter().map(|row| (row.key, row.record_id)).collect(), is_last);
-    let compared = compare(run, kind, rules, &range.pairs).await?;
+    let mut compared = compare(run, kind, rules, range.pairs).await?;
+    // Pairs that are there and not true any more come after the keys.
+    compared.retain(|pair| pair.found.is_some());
     let mut tx = run.begin().await?;
     let found = sql::put_pairs(&mut tx, tenant, kind, compared).await?;
     let found = checkpoint.found + i64::try_from(found).unwrap_or_default();
     let left_out = checkpoint.left_out + range.left_out;
-    let next = Checkpoint { key: range.last.or(checkpoint.key), keys_done: is_last, pair: Vec::new(), found, left_out };
+    let next = Checkpoint { key: range.last.or(checkpoint.key), keys_done: is_last && range.is_whole, pair: Vec::new(), found, left_out };
     run.commit(tx, Step { done: range.keys, message: Some(told(&next)), ..Step::to(&next) }).await
 }
 
@@ -100,14 +106,20 @@ fn range(rows: Vec<(i64, Uuid)>, is_last: bool) -> Range {
     if !is_last && by_key.len() > 1 {
         by_key.pop_last();
     }
-    let mut range = Range { last: by_key.keys().last().copied(), keys: i64::try_from(by_key.len()).unwrap_or_default(), ..Range::default() };
-    for records in by_key.values() {
+    let mut range = Range { is_whole: true, ..Range::default() };
+    for (key, records) in by_key {
+        if range.pairs.len() > COMPARED {
+            range.is_whole = false;
+            break;
+        }
+        range.last = Some(key);
+        range.keys += 1;
         if i64::try_from(records.len()).is_ok_and(|count| count > sql::MOST) {
             range.left_out += 1;
             continue;
         }
         for (position, one) in records.iter().enumerate() {
-            range.pairs.extend(records.iter().skip(position + 1).map(|other| ((*one).min(*other), (*one).max(*other))));
+            range.pairs.extend(records.iter().skip(position + 1).map(|other| task::in_order((*one, *other))));
         }
     }
     range
@@ -128,15 +140,15 @@ async fn over_pairs(run: &Run, kind: Kind, rules: &[Details], checkpoint: Checkp
     let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < PAIRS);
     let last = rows.last().map(|row| row.id.as_bytes().to_vec());
     let pairs: BTreeSet<(Uuid, Uuid)> = rows.into_iter().map(|row| (row.first_id, row.second_id)).collect();
-    let compared = compare(run, kind, rules, &pairs).await?;
+    let compared = compare(run, kind, rules, pairs).await?;
     let mut tx = run.begin().await?;
     sql::put_pairs(&mut tx, tenant, kind, compared).await?;
     let next = Checkpoint { pair: last.unwrap_or_default(), ..checkpoint };
     run.commit(tx, Step { ended: is_last, message: Some(told(&next)), ..Step::to(&next) }).await
 }
 
-/// Compares pairs of records; only what was found, and pairs that are there and not true any more, is written later.
-async fn compare(run: &Run, kind: Kind, rules: &[Details], pairs: &BTreeSet<(Uuid, Uuid)>) -> Result<Vec<sql::Compared>, Fault> {
+/// What the rules say about pairs of records.
+async fn compare(run: &Run, kind: Kind, rules: &[Details], pairs: BTreeSet<(Uuid, Uuid)>) -> Result<Vec<sql::Compared>, Fault> {
     let ids: BTreeSet<Uuid> = pairs.iter().flat_map(|(one, other)| [*one, *other]).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let mut records = Vec::with_capacity(ids.len());
@@ -173,6 +185,6 @@ mod tests {
     fn a_key_that_very_many_records_share_is_left_out_and_the_sweep_goes_on_behind_it() {
         let many: Vec<(i64, u128)> = (0..300).map(|id| (7, id)).collect();
         let range = range(rows(&many), false);
-        assert_eq!(range, Range { last: Some(7), keys: 1, left_out: 1, ..Range::default() });
+        assert_eq!(range, Range { last: Some(7), keys: 1, left_out: 1, is_whole: true, ..Range::default() });
     }
 }

@@ -93,20 +93,29 @@ async fn compare(tx: &mut Tx, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<
         tracing::debug!(left_out, "keys that too many records share were left out");
     }
     let shared = shared.into_iter().filter_map(|(position, other)| Some((records.get(position)?.id, other)));
-    let mut pairs: BTreeSet<(Uuid, Uuid)> = shared.chain(sql::paired(tx.conn(), tenant, ids).await?).collect();
-    pairs.retain(|(one, other)| one != other);
-    let others: BTreeSet<Uuid> = pairs.iter().map(|(_, other)| *other).collect();
+    let known: BTreeSet<(Uuid, Uuid)> = sql::paired(tx.conn(), tenant, ids).await?.into_iter().map(in_order).collect();
+    let shared = shared.filter(|(one, other)| one != other).map(in_order);
+    let pairs: BTreeSet<(Uuid, Uuid)> = shared.chain(known.iter().copied()).collect();
+    let mut others: BTreeSet<Uuid> = pairs.iter().flat_map(|(one, other)| [*one, *other]).collect();
+    records.iter().for_each(|record| {
+        others.remove(&record.id);
+    });
     let others = sql::profiles(tx.conn(), tenant, kind, &others.into_iter().collect::<Vec<_>>()).await?;
-    let compared = score(&rules, records.into_iter().chain(others), &pairs);
+    let mut compared = score(&rules, records.into_iter().chain(others), pairs);
+    compared.retain(|pair| pair.found.is_some() || known.contains(&in_order((pair.one.0, pair.other.0))));
     sql::put_pairs(tx, tenant, kind, compared).await?;
     Ok(())
 }
 
-/// What the rules say about pairs of live records, each pair once.
-pub(super) fn score(rules: &[Details], records: impl Iterator<Item = Candidate>, pairs: &BTreeSet<(Uuid, Uuid)>) -> Vec<Compared> {
+/// Two records in the order in which a pair has them.
+pub(super) fn in_order((one, other): (Uuid, Uuid)) -> (Uuid, Uuid) {
+    (one.min(other), one.max(other))
+}
+
+/// What the rules say about pairs of live records.
+pub(super) fn score(rules: &[Details], records: impl Iterator<Item = Candidate>, pairs: impl IntoIterator<Item = (Uuid, Uuid)>) -> Vec<Compared> {
     let records: HashMap<Uuid, Candidate> = records.filter(|record| record.lives).map(|record| (record.id, record)).collect();
-    let in_order: BTreeSet<(Uuid, Uuid)> = pairs.iter().map(|(one, other)| ((*one).min(*other), (*one).max(*other))).collect();
-    let compared = in_order.into_iter().filter_map(|(one, other)| {
+    let compared = pairs.into_iter().filter_map(|(one, other)| {
         let (one, other) = (records.get(&one)?, records.get(&other)?);
         let found = matches(rules, &one.profile, &other.profile);
         Some(Compared { one: (one.id, one.version), other: (other.id, other.version), found })

@@ -4,6 +4,7 @@ use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
+use rapport_contacts_api::v1::duplicate_rule_service_client::DuplicateRuleServiceClient;
 use rapport_contacts_api::v1::view_service_client::ViewServiceClient;
 use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::access_service_client::AccessServiceClient;
@@ -18,6 +19,7 @@ pub(super) async fn run(office: &Office, organisation: &Organisation) {
     contacts(office, organisation, &private).await;
     merges(office, organisation).await;
     views(office, organisation).await;
+    duplicate_rules(office, organisation).await;
     let second = office.sign_in("second", "admin@example.com").await;
     eventually("the second tenant is served", async || office.create_contact(&second, "Elsewhere").await.ok()).await;
 }
@@ -74,7 +76,10 @@ async fn contacts(office: &Office, organisation: &Organisation, private: &[Strin
         names.push(client.create_contact(with(admin, request)).await.expect("a contact").into_inner().name);
     }
     let owned = pb::Contact { name: names[2].clone(), owner: organisation.ada.clone(), ..pb::Contact::default() };
-    client.update_contact(with(admin, pb::UpdateContactRequest { contact: Some(owned), update_mask: None, allow_duplicates: false })).await.expect("a moved contact");
+    client
+        .update_contact(with(admin, pb::UpdateContactRequest { contact: Some(owned), update_mask: None, allow_duplicates: false }))
+        .await
+        .expect("a moved contact");
     let known = pb::Contact { tags: vec!["batch".to_owned()], external_ids: contact(3).external_ids, ..pb::Contact::default() };
     let request = pb::BatchUpsertContactsRequest { contacts: vec![known, contact(7)], atomic: false, allow_duplicates: false };
     client.batch_upsert_contacts(with(admin, request)).await.expect("a batch");
@@ -140,6 +145,33 @@ async fn views(office: &Office, organisation: &Organisation) {
     let changed = pb::View { name: names[1].clone(), visibility: pb::view::Visibility::All.into(), ..pb::View::default() };
     client.update_view(with(admin, pb::UpdateViewRequest { view: Some(changed), update_mask: None })).await.expect("a changed view");
     client.delete_view(with(admin, pb::DeleteViewRequest { name: names[2].clone(), etag: String::new() })).await.expect("a view less");
+}
+
+/// The same of rules about duplicates, with everything that a comparison can say.
+async fn duplicate_rules(office: &Office, organisation: &Organisation) {
+    use pb::duplicate_comparison::{Field, Method};
+    let (admin, mut client) = (&organisation.admin, DuplicateRuleServiceClient::new(office.contacts.clone()));
+    let id =
+        pb::DuplicateComparison { field: Field::ExternalId.into(), method: Method::Digits.into(), weight: 60, penalty: 5, system: "soc".to_owned() };
+    let name =
+        pb::DuplicateComparison { field: Field::DisplayName.into(), method: Method::Slip.into(), weight: 40, ..pb::DuplicateComparison::default() };
+    let mut names = Vec::new();
+    for display_name in ["Überall gleich", "Changed", "Gone"] {
+        let rule = pb::DuplicateRule {
+            display_name: display_name.to_owned(),
+            collection: "accounts".to_owned(),
+            comparisons: vec![id.clone(), name.clone()],
+            threshold: 60,
+            ..pb::DuplicateRule::default()
+        };
+        let request = pb::CreateDuplicateRuleRequest { duplicate_rule: Some(rule) };
+        names.push(client.create_duplicate_rule(with(admin, request)).await.expect("a rule").into_inner().name);
+    }
+    let changed = pb::DuplicateRule { name: names[1].clone(), disabled: true, ..pb::DuplicateRule::default() };
+    let request = pb::UpdateDuplicateRuleRequest { duplicate_rule: Some(changed), update_mask: None };
+    client.update_duplicate_rule(with(admin, request)).await.expect("a changed rule");
+    let request = pb::DeleteDuplicateRuleRequest { name: names[2].clone(), etag: String::new() };
+    client.delete_duplicate_rule(with(admin, request)).await.expect("a rule less");
 }
 
 async fn share(office: &Office, organisation: &Organisation, names: &[String]) {

@@ -102,7 +102,8 @@ async fn score(name: &str) -> Option<Figures> {
     let mut found: BTreeSet<(String, String)> = BTreeSet::new();
     let mut page_token = String::new();
     loop {
-        let request = pb::ListDuplicatePairsRequest { page_size: 1000, page_token, state: State::Open.into(), ..pb::ListDuplicatePairsRequest::default() };
+        let request =
+            pb::ListDuplicatePairsRequest { page_size: 1000, page_token, state: State::Open.into(), ..pb::ListDuplicatePairsRequest::default() };
         let page = client(&desk).list_duplicate_pairs(desk.clerk.request(request)).await.expect("a list").into_inner();
         found.extend(page.duplicate_pairs.into_iter().map(|pair| (pair.first_record, pair.second_record)));
         page_token = page.next_page_token;
