@@ -4,6 +4,7 @@
 mod compare;
 mod identity;
 mod lists;
+mod merges;
 mod model;
 mod views;
 mod world;

@@ -58,6 +58,7 @@ impl Comparison<'_> {
             }
         }
         self.views(&eye, Verdict::Allowed).await;
+        self.merges(&eye, Verdict::Allowed).await;
     }
 
     /// Compares for every user of `tenant`, with its own records and those of `other`.
@@ -74,6 +75,7 @@ impl Comparison<'_> {
             }
             self.search(eye).await;
             self.views(eye, Verdict::Denied).await;
+            self.merges(eye, Verdict::Denied).await;
             self.hidden_fields(eye).await;
             for resource in [CONTACT, ACCOUNT] {
                 let some = |tenant: &Tenant, most| -> Vec<String> {
