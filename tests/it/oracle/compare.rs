@@ -59,6 +59,7 @@ impl Comparison<'_> {
         }
         self.views(&eye, Verdict::Allowed).await;
         self.duplicates(&eye, Verdict::Allowed).await;
+        self.merges(&eye, Verdict::Allowed).await;
     }
 
     /// Compares for every user of `tenant`, with its own records and those of `other`.
@@ -76,6 +77,7 @@ impl Comparison<'_> {
             self.search(eye).await;
             self.views(eye, Verdict::Denied).await;
             self.duplicates(eye, Verdict::Denied).await;
+            self.merges(eye, Verdict::Denied).await;
             self.hidden_fields(eye).await;
             for resource in [CONTACT, ACCOUNT] {
                 let some = |tenant: &Tenant, most| -> Vec<String> {

@@ -165,7 +165,7 @@ mod tests {
                     contact_points: points, addresses,
                 }),
                 owner: name::format("users", Uuid::nil()),
-                external_ids, tags, etag: "7".to_owned(), create_time: now, update_time: now, delete_time: None,
+                external_ids, tags, etag: "7".to_owned(), create_time: now, update_time: now, ..pb::Contact::default()
             };
             let written = cells(&contact);
             prop_assert!(written.is_sorted_by(|(first, _), (second, _)| first < second));
