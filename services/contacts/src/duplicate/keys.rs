@@ -110,6 +110,7 @@ fn hash(kind: Kind, part: Part, values: &[&str]) -> i64 {
 mod tests {
     use super::super::profile::Street;
     use super::*;
+    use crate::contact::BirthDate;
 
     fn person(given: &str, family: &str) -> Profile {
         Profile { given: given.to_owned(), family: family.to_owned(), ..Profile::default() }
@@ -128,7 +129,8 @@ mod tests {
             emails: many("a"),
             phones: many("1"),
             ids: many("x").into_iter().map(|id| (id.clone(), id)).collect(),
-            streets: many("street").into_iter().map(|own| Street { whole: own.clone(), own }).collect(),
+            streets: ["mirtel", "dorbank", "pagiel"].map(|own| Street { whole: own.to_owned(), own: own.to_owned() }).to_vec(),
+            birth: Some(BirthDate { year: Some(1984), month: 3, day: 4 }),
             numbers: many("2"),
             ..person("ada", "lovelace")
         };

@@ -96,6 +96,9 @@ pub fn parse(sent: pb::DuplicateRule) -> Result<Details, Fault> {
     if sent.comparisons.is_empty() {
         found.add("duplicate_rule.comparisons", "is required");
     }
+    if blocks && kind == Some(Kind::Account) {
+        found.add("duplicate_rule.action", "must be ACTION_WARN for accounts");
+    }
     let kind = kind.unwrap_or(Kind::Contact);
     let mut comparisons: Vec<Comparison> = Vec::new();
     for (index, sent) in found.at_most("duplicate_rule.comparisons", sent.comparisons, COMPARISONS).into_iter().enumerate() {

@@ -119,8 +119,7 @@ async fn a_contact_that_is_there_already_is_told_with_reasons_and_of_no_other_te
     records.sort();
     assert_eq!(records, [first.name, second.name]);
     let said: Vec<(Field, Closeness, i32)> = pair.reasons.iter().map(|reason| (reason.field(), reason.closeness(), reason.points)).collect();
-    let expected =
-        [(Field::GivenName, Closeness::Slip, 13), (Field::FamilyName, Closeness::Equal, 17), (Field::BirthDate, Closeness::Equal, 32)];
+    let expected = [(Field::GivenName, Closeness::Slip, 13), (Field::FamilyName, Closeness::Equal, 17), (Field::BirthDate, Closeness::Equal, 32)];
     assert_eq!((said.as_slice(), pair.score), (expected.as_slice(), 62));
     assert_eq!(listed(&desk, &stranger, State::Open).await, []);
 }
@@ -270,6 +269,15 @@ async fn a_tenants_own_rule_holds_instead_of_the_shipped_one_and_what_makes_no_s
         (pb::DuplicateRule { collection: "orders".to_owned(), ..own.clone() }, "collection"),
         (pb::DuplicateRule { comparisons: vec![comparison(Field::BirthDate, Method::Name, 1)], ..own.clone() }, "comparisons[0].method"),
         (pb::DuplicateRule { comparisons: vec![comparison(Field::Domain, Method::Exact, 1)], ..own.clone() }, "comparisons[0].field"),
+        (
+            pb::DuplicateRule {
+                collection: "accounts".to_owned(),
+                action: Action::Block.into(),
+                comparisons: vec![comparison(Field::Email, Method::Exact, 1)],
+                ..own.clone()
+            },
+            "action",
+        ),
         (pb::DuplicateRule { comparisons: vec![own.comparisons[0].clone(); 2], ..own.clone() }, "comparisons[1].field"),
     ] {
         let status = create(spoilt).await.expect_err(field);

@@ -65,7 +65,7 @@ async fn state(desk: &Desk, job: &str) -> JobState {
 async fn unswept(desk: &Desk) {
     for contact in [person("Jean", "Dupont", (3, 4)), person("Giulia", "Rossi", (5, 6))] {
         for _ in 0..2 {
-            desk.create(contact.clone()).await.unwrap();
+            desk.create(contact.clone()).await.expect("a contact");
         }
     }
     compared(desk).await;
