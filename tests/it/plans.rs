@@ -151,7 +151,7 @@ async fn merge(service: &TestService, who: &Subject, survivor: &str) -> String {
     let person = contacts::Person { family_name: "Example".to_owned(), ..contacts::Person::default() };
     let external_ids = vec![ExternalId { system: "erp".to_owned(), id: "C2".to_owned() }];
     let contact = contacts::Contact { person: Some(person), external_ids, ..contacts::Contact::default() };
-    let request = contacts::CreateContactRequest { contact: Some(contact) };
+    let request = contacts::CreateContactRequest { contact: Some(contact), ..Default::default() };
     let loser = ContactServiceClient::new(service.channel.clone()).create_contact(who.request(request)).await.expect("a contact").into_inner().name;
     let request = contacts::MergeContactsRequest { survivor: survivor.to_owned(), loser, ..contacts::MergeContactsRequest::default() };
     MergeServiceClient::new(service.channel.clone()).merge_contacts(who.request(request)).await.expect("a merge").into_inner().name

@@ -43,7 +43,7 @@ impl Comparison<'_> {
     async fn contact(&self, eye: &Eye<'_>) -> String {
         let person = contacts::Person { family_name: "Merged".to_owned(), ..contacts::Person::default() };
         let contact = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
-        let request = contacts::CreateContactRequest { contact: Some(contact) }.encode_to_vec();
+        let request = contacts::CreateContactRequest { contact: Some(contact), ..Default::default() }.encode_to_vec();
         let answer = self.wire.send(&format!("{CONTACTS}/CreateContact"), &Caller::of(eye.subject), request).await.expect("a contact");
         Stored::decode(answer.as_slice()).expect("a contact").name
     }

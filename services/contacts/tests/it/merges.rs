@@ -37,7 +37,7 @@ async fn get(desk: &Desk, name: &str) -> pb::Contact {
 
 async fn update(desk: &Desk, contact: pb::Contact, paths: &[&str]) -> Result<pb::Contact, Status> {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-    let request = pb::UpdateContactRequest { contact: Some(contact), update_mask: Some(prost_types::FieldMask { paths }) };
+    let request = pb::UpdateContactRequest { contact: Some(contact), update_mask: Some(prost_types::FieldMask { paths }), ..Default::default() };
     Ok(desk.contacts().update_contact(desk.clerk.request(request)).await?.into_inner())
 }
 
@@ -136,7 +136,7 @@ async fn ids_that_other_systems_gave_the_loser_find_the_survivor() {
     }
     for id in ["1", "2"] {
         let entry = pb::Contact { external_ids: vec![external_id("erp", id)], tags: vec![format!("feed {id}")], ..pb::Contact::default() };
-        let request = pb::BatchUpsertContactsRequest { contacts: vec![entry], atomic: true };
+        let request = pb::BatchUpsertContactsRequest { contacts: vec![entry], atomic: true, ..Default::default() };
         let results = desk.contacts().batch_upsert_contacts(desk.clerk.request(request)).await.unwrap().into_inner().results;
         assert_eq!(results[0].outcome(), Outcome::Updated, "{results:?}");
         assert_eq!(get(&desk, &one.name).await.tags, [format!("feed {id}")]);
@@ -176,7 +176,7 @@ async fn a_merged_contact_takes_no_change_and_tells_where_it_went_to_those_who_m
     let share = common::ShareRecordRequest { access_level: common::AccessLevel::Write.into(), ..reading(&first.name, &reader.name()) };
     desk.share(share, None).await.unwrap();
     let contact = pb::Contact { name: first.name.clone(), tags: vec!["x".to_owned()], ..pb::Contact::default() };
-    let request = pb::UpdateContactRequest { contact: Some(contact), update_mask: None };
+    let request = pb::UpdateContactRequest { contact: Some(contact), ..Default::default() };
     let status = desk.contacts().update_contact(reader.request(request)).await.expect_err("merged");
     assert_eq!(told_into(&status), None);
 }

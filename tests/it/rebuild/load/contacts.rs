@@ -106,7 +106,7 @@ async fn merges(office: &Office, organisation: &Organisation) {
     let (admin, mut client) = (&organisation.admin, MergeServiceClient::new(office.contacts.clone()));
     let mut names = Vec::new();
     for number in 20..24 {
-        let request = pb::CreateContactRequest { contact: Some(contact(number)) };
+        let request = pb::CreateContactRequest { contact: Some(contact(number)), ..Default::default() };
         let made = ContactServiceClient::new(office.contacts.clone()).create_contact(with(admin, request)).await;
         names.push(made.expect("a contact").into_inner().name);
     }
