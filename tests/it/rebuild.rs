@@ -47,6 +47,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("kit.policy_role", "the same"),
     ("kit.policy_revoked_session", "the same, for an hour"),
     ("public.search_queue", "what the search index has not taken in yet"),
+    ("public.import_reports", "what imports counted; the journal has what they did"),
+    ("public.import_keys", "what the rows of running imports were about"),
+    ("public.import_links", "the same"),
     ("kit._migrations", "the schema's level"),
     ("public._sqlx_migrations", "the schema's level"),
 ];

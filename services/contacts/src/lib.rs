@@ -12,6 +12,7 @@ pub mod convert;
 pub mod events;
 pub mod external_id;
 pub mod hide;
+pub mod import;
 pub mod layout;
 pub mod limits;
 pub mod number;
@@ -20,6 +21,7 @@ pub mod owner;
 pub mod region;
 pub mod search;
 pub mod tag;
+pub mod undo;
 pub mod update;
 pub mod view;
 pub mod violations;
@@ -28,6 +30,7 @@ use futures_util::future::BoxFuture;
 use rapport_contacts_api as api;
 use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
+use rapport_contacts_api::v1::import_service_server::ImportServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
 use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
@@ -38,6 +41,7 @@ use rapport_kit::{App, Fault, Service, files};
 
 use crate::account::Accounts;
 use crate::contact::Contacts;
+use crate::import::Imports;
 use crate::search::Search;
 use crate::view::Views;
 
@@ -69,7 +73,12 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-static JOBS: [Kind; 0] = [];
+pub static JOBS: [Kind; 1] = [Kind {
+    name: import::KIND,
+    permission: import::PERMISSION,
+    step: |run| Box::pin(import::step::step(run)),
+    undo: Some(|run| Box::pin(undo::step(run))),
+}];
 
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
@@ -82,7 +91,8 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         search::index::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
-        jobs::serve(app, "contacts", &JOBS, files);
+        let jobs = jobs::serve(app, "contacts", &JOBS, files.clone());
+        app.serve(ImportServiceServer::new(Imports::new(app.db.clone(), files, jobs)));
         app.consume(
             Consumers::new("contacts")
                 .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))

@@ -1,6 +1,7 @@
 //! Contacts against a real PostgreSQL and a real RabbitMQ: what its callers may rely on.
 
 mod entries;
+mod imports;
 mod numbers;
 mod owners;
 mod repeats;
