@@ -51,6 +51,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("public.duplicate_keys", "keys of records; a row in the queue makes them again"),
     ("public.duplicate_keyed", "which version of a record they are of"),
     ("public.duplicate_pairs", "found again by comparing; what people said of them is journaled"),
+    ("public.import_reports", "what imports counted; the journal has what they did"),
+    ("public.import_keys", "what the rows of running imports were about"),
+    ("public.import_links", "the same"),
     ("kit._migrations", "the schema's level"),
     ("public._sqlx_migrations", "the schema's level"),
 ];

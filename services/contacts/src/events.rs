@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
-use crate::merge::{self, Merge};
 use crate::duplicate::{self, rule};
+use crate::merge::{self, Merge};
 use crate::search::Kind;
 use crate::view::{self, View};
 

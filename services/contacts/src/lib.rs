@@ -14,6 +14,7 @@ pub mod events;
 pub mod export;
 pub mod external_id;
 pub mod hide;
+pub mod import;
 pub mod layout;
 pub mod limits;
 pub mod merge;
@@ -23,6 +24,7 @@ pub mod owner;
 pub mod region;
 pub mod search;
 pub mod tag;
+pub mod undo;
 pub mod update;
 pub mod view;
 pub mod violations;
@@ -31,10 +33,11 @@ use futures_util::future::BoxFuture;
 use rapport_contacts_api as api;
 use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
-use rapport_contacts_api::v1::merge_service_server::MergeServiceServer;
-use rapport_contacts_api::v1::export_service_server::ExportServiceServer;
 use rapport_contacts_api::v1::duplicate_rule_service_server::DuplicateRuleServiceServer;
 use rapport_contacts_api::v1::duplicate_service_server::DuplicateServiceServer;
+use rapport_contacts_api::v1::export_service_server::ExportServiceServer;
+use rapport_contacts_api::v1::import_service_server::ImportServiceServer;
+use rapport_contacts_api::v1::merge_service_server::MergeServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
 use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
@@ -45,9 +48,10 @@ use rapport_kit::{App, Fault, Service, files};
 
 use crate::account::Accounts;
 use crate::contact::Contacts;
-use crate::merge::Merges;
-use crate::export::Exports;
 use crate::duplicate::{DuplicateRules, Duplicates, Rules};
+use crate::export::Exports;
+use crate::import::Imports;
+use crate::merge::Merges;
 use crate::search::Search;
 use crate::view::Views;
 
@@ -79,7 +83,16 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-static JOBS: [Kind; 2] = [export::KIND, duplicate::sweep::KIND];
+pub static JOBS: [Kind; 3] = [
+    Kind {
+        name: import::KIND,
+        permission: import::PERMISSION,
+        step: |run| Box::pin(import::step::step(run)),
+        undo: Some(|run| Box::pin(undo::step(run))),
+    },
+    export::KIND,
+    duplicate::sweep::KIND,
+];
 
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
@@ -96,7 +109,8 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         duplicate::task::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
-        let jobs = jobs::serve(app, "contacts", &JOBS, files);
+        let jobs = jobs::serve(app, "contacts", &JOBS, files.clone());
+        app.serve(ImportServiceServer::new(Imports::new(app.db.clone(), files, jobs.clone())));
         app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs.clone())));
         app.serve(DuplicateServiceServer::new(Duplicates::new(app.db.clone(), app.policy.clone(), rules, jobs)));
         app.consume(

@@ -151,7 +151,11 @@ async fn merge_and_part(story: &mut Story, servers: &Servers, caller: &mut Calle
 
     let gone = get(servers, caller, loser).await?;
     let holds = gone.merged_into == survivor && gone.delete_time.is_some();
-    story.check("Two records of one person become one, and the name of the other says where it went", holds, &format!("merged into {}", gone.merged_into));
+    story.check(
+        "Two records of one person become one, and the name of the other says where it went",
+        holds,
+        &format!("merged into {}", gone.merged_into),
+    );
     let id = before[1].external_ids.iter().find(|id| id.system == SYSTEM).map(|id| id.id.clone()).unwrap_or_default();
     let request = caller.request(LookupContactRequest { system: SYSTEM.to_owned(), id }).await?;
     let led = answered("looking the other record up by its number in the old system", contacts.lookup_contact(request).await)?;

@@ -244,7 +244,7 @@ impl Contacts {
 ///
 /// # Errors
 /// FAILED_PRECONDITION (CONTACT_OF_PERSON_ACCOUNT).
-pub(super) async fn require_free(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Result<(), Fault> {
+pub(crate) async fn require_free(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Result<(), Fault> {
     if accounts.is_empty() { Ok(()) } else { require_no_live(&mut db.for_tenant(ctx).await?, ctx, accounts).await }
 }
 

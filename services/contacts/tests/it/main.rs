@@ -2,8 +2,9 @@
 
 mod duplicates;
 mod entries;
-mod merges;
 mod exports;
+mod imports;
+mod merges;
 mod numbers;
 mod owners;
 mod repeats;

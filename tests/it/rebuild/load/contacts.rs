@@ -3,8 +3,8 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
-use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_contacts_api::v1::duplicate_rule_service_client::DuplicateRuleServiceClient;
+use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_contacts_api::v1::view_service_client::ViewServiceClient;
 use rapport_kit::testing::eventually;
 use rapport_proto::common::v1::access_service_client::AccessServiceClient;
