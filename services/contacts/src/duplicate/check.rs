@@ -77,13 +77,22 @@ impl Guard {
         if before == after { Ok(()) } else { self.require_new(db, ctx, id, &after).await }
     }
 
-    /// For each of `records` the refusal of a rule that takes it for one that the caller sees, if there is one.
+    /// For each of `records` the refusal of a rule that takes it for one that the caller sees, if there is one. What people
+    /// have said to be two is.
     ///
     /// # Errors
     /// What the database answers.
     pub async fn refusals(&self, db: &Db, ctx: &Ctx, records: Vec<Sought>) -> Result<Vec<Option<Fault>>, Fault> {
         let blocking: Vec<&Details> = self.blocking.iter().collect();
-        let found = find(db, ctx, self.kind, &blocking, records).await?;
+        let ids: Vec<Option<Uuid>> = records.iter().map(|record| record.id).collect();
+        let mut found = find(db, ctx, self.kind, &blocking, records).await?;
+        let like_others: Vec<Uuid> = ids.iter().zip(&found).filter(|(_, found)| !found.is_empty()).filter_map(|(id, _)| *id).collect();
+        if !like_others.is_empty() {
+            let apart = sql::told_apart(&mut db.for_tenant(ctx).await?, ctx.tenant(), &like_others).await?;
+            for (id, found) in ids.into_iter().zip(&mut found) {
+                found.retain(|(other, _)| id.is_none_or(|id| !apart.contains(&(id, *other))));
+            }
+        }
         Ok(found.into_iter().map(|found| refusal(self.kind, &found)).collect())
     }
 }

@@ -195,6 +195,22 @@ pub async fn paired(conn: &mut Conn, tenant: Uuid, records: &[Uuid]) -> Result<B
     Ok(rows.into_iter().map(|row| (row.one, row.other)).collect())
 }
 
+/// Other records of which people said that they are no duplicates of `records`, each with its record.
+///
+/// # Errors
+/// What the database answers.
+pub async fn told_apart(conn: &mut Conn, tenant: Uuid, records: &[Uuid]) -> Result<BTreeSet<(Uuid, Uuid)>, Fault> {
+    let rows = sqlx::query!(
+        r#"select first_id as "one!", second_id as "other!" from duplicate_pairs where tenant_id = $1 and first_id = any($2) and state = 2
+         union select second_id, first_id from duplicate_pairs where tenant_id = $1 and second_id = any($2) and state = 2"#,
+        tenant,
+        records
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.one, row.other)).collect())
+}
+
 /// Says of the pairs of a tenant's records whether one of each is in the bin.
 ///
 /// # Errors
