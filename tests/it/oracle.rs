@@ -5,6 +5,7 @@ mod compare;
 mod duplicates;
 mod identity;
 mod lists;
+mod files;
 mod merges;
 mod model;
 mod views;

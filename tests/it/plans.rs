@@ -7,6 +7,7 @@ use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
+use rapport_contacts_api::v1::duplicate_service_client::DuplicateServiceClient;
 use rapport_contacts_api::v1::search_service_client::SearchServiceClient;
 use rapport_kit::db::Logins;
 use rapport_kit::testing::{self, Infra, Prefix, Subject, TestService, eventually};
@@ -86,10 +87,12 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     .execute(&mut connection)
     .await
     .expect("copies of a row of the index");
+    pair(&mut connection).await;
     sqlx::query("analyze").execute(&mut connection).await.expect("statistics");
     connection.close().await.expect("the connection closes");
 
-    let tables = ["public.accounts", "public.contacts", "public.merges", "public.search_doc"];
+    let tables =
+        ["public.accounts", "public.contacts", "public.duplicate_keys", "public.duplicate_pairs", "public.merges", "public.search_doc"];
     let before = scans(&service.logins, &tables).await;
     let infra = Infra::from_environment();
     let names = Prefix::new(&infra, &["contacts"]);
@@ -181,6 +184,16 @@ async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
         let request = contacts::SearchRecordsRequest { query: query.to_owned(), ..contacts::SearchRecordsRequest::default() };
         search.search_records(who.request(request)).await.unwrap_or_else(|status| panic!("{query}: {status:?}"));
     }
+    let mut duplicates = DuplicateServiceClient::new(channel.clone());
+    let person = contacts::Person { given_name: "Ada".to_owned(), family_name: "Example".to_owned(), ..contacts::Person::default() };
+    let record = contacts::Contact { person: Some(person), ..contacts::Contact::default() };
+    let request = contacts::FindDuplicatesRequest { record: Some(contacts::find_duplicates_request::Record::Contact(record)) };
+    duplicates.find_duplicates(who.request(request)).await.expect("nothing or something");
+    for record in ["", contact] {
+        let request =
+            contacts::ListDuplicatePairsRequest { page_size: 20, record: record.to_owned(), ..contacts::ListDuplicatePairsRequest::default() };
+        duplicates.list_duplicate_pairs(who.request(request)).await.unwrap_or_else(|status| panic!("pairs of {record:?}: {status:?}"));
+    }
     let mut companies = AccountServiceClient::new(channel.clone());
     for (filter, order) in ACCOUNT_FILTERS.iter().map(|filter| (*filter, "")).chain(ACCOUNT_ORDERS.iter().map(|order| ("", *order))) {
         let request = contacts::ListAccountsRequest { page_size: 20, filter: spelled(filter), order_by: order.to_owned(), ..Default::default() };
@@ -198,6 +211,20 @@ async fn multiply(connection: &mut PgConnection, table: &str, record: &str, chan
          from {table} r, generate_series(1, $2) g where r.id = $1"
     );
     sqlx::query(sqlx::AssertSqlSafe(statement)).bind(id).bind(ROWS).execute(connection).await.expect("copies of a row");
+}
+
+/// Each contact makes a pair with the next one, and has keys of its own. What was copied is not compared.
+async fn pair(connection: &mut PgConnection) {
+    for statement in [
+        "truncate duplicate_queue",
+        "insert into duplicate_keys select tenant_id, hashtextextended(id::text || n, 0), id from contacts, generate_series(1, 8) n",
+        "insert into duplicate_pairs (tenant_id, id, version, kind, first_id, second_id, score, reasons, state, gone, created_at)
+           select one.tenant_id, gen_random_uuid(), 0, 2, one.id, other.id, 48 + one.n % 50, '[]', 1, false, now()
+           from (select tenant_id, id, row_number() over (order by id) n from contacts) one
+             join (select id, row_number() over (order by id) n from contacts) other on other.n = one.n + 1",
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await.expect("pairs of copies");
+    }
 }
 
 async fn owner(logins: &Logins) -> PgConnection {

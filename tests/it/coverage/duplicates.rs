@@ -34,15 +34,21 @@ fn rule(display_name: String) -> contacts::DuplicateRule {
     }
 }
 
-/// A tenant has few rules at most, and a scene asks for many: those that were made before go first.
+/// Rules of a tenant at most that are made here, and how many of them are left where there would be more: a scene asks for
+/// many, a tenant may have few.
+const MANY: usize = 15;
+const KEPT: usize = 10;
+
 async fn make_rule(scene: &Scene) -> Stored {
     const SERVICE: &str = "/rapport.contacts.v1.DuplicateRuleService";
     let request = contacts::ListDuplicateRulesRequest::default().encode_to_vec();
     let answer = scene.send(&format!("{SERVICE}/ListDuplicateRules"), request).await.expect("an administrator lists rules");
-    let listed = contacts::ListDuplicateRulesResponse::decode(answer.as_slice()).expect("a list").duplicate_rules;
-    for rule in listed.into_iter().skip(5) {
+    let mut listed = contacts::ListDuplicateRulesResponse::decode(answer.as_slice()).expect("a list").duplicate_rules;
+    listed.sort_by_key(|rule| rule.create_time.as_ref().map(|time| (time.seconds, time.nanos)));
+    let old = if listed.len() < MANY { 0 } else { listed.len() - KEPT };
+    for rule in listed.into_iter().take(old) {
         let request = contacts::DeleteDuplicateRuleRequest { name: rule.name, etag: String::new() }.encode_to_vec();
-        // Another test may have deleted it.
+        // Another call may have deleted it.
         scene.send(&format!("{SERVICE}/DeleteDuplicateRule"), request).await.ok();
     }
     let request = contacts::CreateDuplicateRuleRequest { duplicate_rule: Some(rule(format!("rule {}", scene.number()))) }.encode_to_vec();

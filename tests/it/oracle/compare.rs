@@ -60,6 +60,7 @@ impl Comparison<'_> {
         self.views(&eye, Verdict::Allowed).await;
         self.duplicates(&eye, Verdict::Allowed).await;
         self.merges(&eye, Verdict::Allowed).await;
+        self.files(&eye, Verdict::Allowed).await;
     }
 
     /// Compares for every user of `tenant`, with its own records and those of `other`.
@@ -78,6 +79,7 @@ impl Comparison<'_> {
             self.views(eye, Verdict::Denied).await;
             self.duplicates(eye, Verdict::Denied).await;
             self.merges(eye, Verdict::Denied).await;
+            self.files(eye, Verdict::Denied).await;
             self.hidden_fields(eye).await;
             for resource in [CONTACT, ACCOUNT] {
                 let some = |tenant: &Tenant, most| -> Vec<String> {

@@ -3,14 +3,14 @@
 //! Guarantees: only records that the caller may see are told, and nothing is compared that the caller's roles hide. What
 //! is similar beyond that refuses nothing; the task finds it, and those who see both records see the pair.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rapport_kit::{Ctx, Db, Fault, name};
 use uuid::Uuid;
 
 use super::rule::{Details, Match};
-use super::sql::Candidate;
 use super::{Profile, Rules, keys, rule, sql};
 use crate::search::Kind;
-use crate::{account, contact};
 
 /// Names that a refusal gives at most.
 const NAMED: usize = 5;
@@ -77,13 +77,22 @@ impl Guard {
         if before == after { Ok(()) } else { self.require_new(db, ctx, id, &after).await }
     }
 
-    /// For each of `records` the refusal of a rule that takes it for one that the caller sees, if there is one.
+    /// For each of `records` the refusal of a rule that takes it for one that the caller sees, if there is one. What people
+    /// have said to be two is.
     ///
     /// # Errors
     /// What the database answers.
     pub async fn refusals(&self, db: &Db, ctx: &Ctx, records: Vec<Sought>) -> Result<Vec<Option<Fault>>, Fault> {
         let blocking: Vec<&Details> = self.blocking.iter().collect();
-        let found = find(db, ctx, self.kind, &blocking, records).await?;
+        let ids: Vec<Option<Uuid>> = records.iter().map(|record| record.id).collect();
+        let mut found = find(db, ctx, self.kind, &blocking, records).await?;
+        let like_others: Vec<Uuid> = ids.iter().zip(&found).filter(|(_, found)| !found.is_empty()).filter_map(|(id, _)| *id).collect();
+        if !like_others.is_empty() {
+            let apart = sql::told_apart(&mut db.for_tenant(ctx).await?, ctx.tenant(), &like_others).await?;
+            for (id, found) in ids.into_iter().zip(&mut found) {
+                found.retain(|(other, _)| id.is_none_or(|id| !apart.contains(&(id, *other))));
+            }
+        }
         Ok(found.into_iter().map(|found| refusal(self.kind, &found)).collect())
     }
 }
@@ -108,26 +117,28 @@ pub async fn find(db: &Db, ctx: &Ctx, kind: Kind, rules: &[&Details], mut record
     if rules.is_empty() {
         return Ok(records.iter().map(|_| Vec::new()).collect());
     }
-    let sets: Vec<Vec<i64>> = records.iter().map(|record| keys::of(kind, &record.profile)).collect();
-    let mut conn = db.for_tenant(ctx).await?;
-    let (shared, _) = sql::candidates(&mut conn, ctx.tenant(), &sets).await?;
-    if shared.is_empty() {
-        return Ok(records.iter().map(|_| Vec::new()).collect());
+    let mut sharing: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+    for (position, record) in records.iter().enumerate() {
+        keys::of(kind, &record.profile).into_iter().for_each(|key| sharing.entry(key).or_default().push(position));
     }
-    let mut ids: Vec<Uuid> = shared.iter().map(|(_, id)| *id).collect();
-    ids.sort_unstable();
-    ids.dedup();
+    let mut found: Vec<Vec<(Uuid, Match)>> = records.iter().map(|_| Vec::new()).collect();
+    if sharing.is_empty() {
+        return Ok(found);
+    }
     let scope = ctx.scope_of(&format!("{}.read", kind.resource()));
-    let candidates: Vec<Candidate> = match kind {
-        Kind::Account => account::sql::get_many(&mut conn, ctx, &scope, &ids).await?.iter().map(Candidate::from).collect(),
-        Kind::Contact => contact::sql::get_many(&mut conn, ctx, &scope, &ids).await?.iter().map(Candidate::from).collect(),
-    };
-    let of_record = |(position, record): (usize, &Sought)| {
-        let is_shared = |candidate: &&Candidate| candidate.lives && shared.contains(&(position, candidate.id)) && Some(candidate.id) != record.id;
-        let said = |candidate: &Candidate| Some((candidate.id, rule::matches(rules.iter().copied(), &record.profile, &candidate.profile)?));
-        let mut found: Vec<(Uuid, Match)> = candidates.iter().filter(is_shared).filter_map(said).collect();
-        found.sort_by_key(|(id, found)| (std::cmp::Reverse(found.score), *id));
-        found
-    };
-    Ok(records.iter().enumerate().map(of_record).collect())
+    let candidates = sql::sharing(&mut db.for_tenant(ctx).await?, ctx, kind, &scope, sharing.keys().copied().collect()).await?;
+    for candidate in candidates {
+        let shared = keys::of(kind, &candidate.profile);
+        let positions: BTreeSet<usize> = shared.iter().filter_map(|key| sharing.get(key)).flatten().copied().collect();
+        for position in positions {
+            let (Some(record), Some(found)) = (records.get(position), found.get_mut(position)) else { continue };
+            if record.id == Some(candidate.id) {
+                continue;
+            }
+            let said = rule::matches(rules.iter().copied(), &record.profile, &candidate.profile);
+            found.extend(said.map(|said| (candidate.id, said)));
+        }
+    }
+    found.iter_mut().for_each(|found| found.sort_by_key(|(id, said)| (std::cmp::Reverse(said.score), *id)));
+    Ok(found)
 }

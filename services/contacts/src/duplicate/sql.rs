@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rapport_kit::access::Scope;
 use rapport_kit::db::Conn;
-use rapport_kit::{Fault, Tx};
+use rapport_kit::{Ctx, Fault, Tx};
 use sqlx::types::Json;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
@@ -179,6 +180,28 @@ pub async fn candidates(conn: &mut Conn, tenant: Uuid, sets: &[Vec<i64>]) -> Res
     Ok((sets.iter().enumerate().flat_map(of_set).collect(), left_out))
 }
 
+/// Live records in `scope` that have one of `keys`, but for keys that more than [`MOST`] records share.
+///
+/// # Errors
+/// What the database answers.
+pub async fn sharing(conn: &mut Conn, ctx: &Ctx, kind: Kind, scope: &Scope, keys: Vec<i64>) -> Result<Vec<Candidate>, Fault> {
+    let mut query = match kind {
+        Kind::Account => account::sql::select(ctx),
+        Kind::Contact => contact::sql::select(ctx),
+    };
+    query.push(" and c.deleted_at is null and c.id = any(array(select unnest(held.ids) from unnest(").push_bind(keys);
+    query.push("::bigint[]) sought(key) cross join lateral (select array_agg(few.record_id) as ids from (");
+    query.push("select k.record_id from duplicate_keys k where k.tenant_id = ").push_bind(ctx.tenant());
+    query.push(" and k.key = sought.key limit ").push_bind(MOST + 1);
+    query.push(") few) held where cardinality(held.ids) <= ").push_bind(MOST).push("))");
+    let table = match kind {
+        Kind::Account => account::sql::TABLE,
+        Kind::Contact => contact::sql::TABLE,
+    };
+    scope.push(&mut query, table);
+    read_all(conn, kind, query).await
+}
+
 /// Other records of the pairs of `records`, each with its record.
 ///
 /// # Errors
@@ -187,6 +210,22 @@ pub async fn paired(conn: &mut Conn, tenant: Uuid, records: &[Uuid]) -> Result<B
     let rows = sqlx::query!(
         r#"select first_id as "one!", second_id as "other!" from duplicate_pairs where tenant_id = $1 and first_id = any($2)
          union select second_id, first_id from duplicate_pairs where tenant_id = $1 and second_id = any($2)"#,
+        tenant,
+        records
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.one, row.other)).collect())
+}
+
+/// Other records of which people said that they are no duplicates of `records`, each with its record.
+///
+/// # Errors
+/// What the database answers.
+pub async fn told_apart(conn: &mut Conn, tenant: Uuid, records: &[Uuid]) -> Result<BTreeSet<(Uuid, Uuid)>, Fault> {
+    let rows = sqlx::query!(
+        r#"select first_id as "one!", second_id as "other!" from duplicate_pairs where tenant_id = $1 and first_id = any($2) and state = 2
+         union select second_id, first_id from duplicate_pairs where tenant_id = $1 and second_id = any($2) and state = 2"#,
         tenant,
         records
     )
@@ -280,6 +319,10 @@ pub async fn profiles(conn: &mut Conn, tenant: Uuid, kind: Kind, ids: &[Uuid]) -
     };
     let mut query = QueryBuilder::<Postgres>::new(format!("select {columns} from {} c where c.tenant_id = ", kind.collection()));
     query.push_bind(tenant).push(" and c.id = any(").push_bind(ids.to_vec()).push(")");
+    read_all(conn, kind, query).await
+}
+
+async fn read_all(conn: &mut Conn, kind: Kind, mut query: QueryBuilder<Postgres>) -> Result<Vec<Candidate>, Fault> {
     let rows = query.build().fetch_all(conn).await?;
     match kind {
         Kind::Account => rows.iter().map(|row| account::sql::read(row).map(|account| Candidate::from(&account))).collect(),

@@ -43,9 +43,9 @@ struct Checkpoint {
     /// The last pair that was looked at, if all keys were.
     #[prost(bytes = "vec", tag = "3")]
     pair: Vec<u8>,
-    /// Pairs found so far, those that share several keys in different steps more than once.
+    /// Pairs that are true, of those that were looked at.
     #[prost(int64, tag = "4")]
-    found: i64,
+    pairs: i64,
     /// Keys that too many records share.
     #[prost(int64, tag = "5")]
     left_out: i64,
@@ -89,10 +89,9 @@ async fn over_keys(run: &Run, kind: Kind, rules: &[Details], checkpoint: Checkpo
     // Pairs that are there and not true any more come after the keys.
     compared.retain(|pair| pair.found.is_some());
     let mut tx = run.begin().await?;
-    let found = sql::put_pairs(&mut tx, tenant, kind, compared).await?;
-    let found = checkpoint.found + i64::try_from(found).unwrap_or_default();
+    sql::put_pairs(&mut tx, tenant, kind, compared).await?;
     let left_out = checkpoint.left_out + range.left_out;
-    let next = Checkpoint { key: range.last.or(checkpoint.key), keys_done: is_last && range.is_whole, pair: Vec::new(), found, left_out };
+    let next = Checkpoint { key: range.last.or(checkpoint.key), keys_done: is_last && range.is_whole, left_out, ..Checkpoint::default() };
     run.commit(tx, Step { done: range.keys, message: Some(told(&next)), ..Step::to(&next) }).await
 }
 
@@ -142,8 +141,9 @@ async fn over_pairs(run: &Run, kind: Kind, rules: &[Details], checkpoint: Checkp
     let pairs: BTreeSet<(Uuid, Uuid)> = rows.into_iter().map(|row| (row.first_id, row.second_id)).collect();
     let compared = compare(run, kind, rules, pairs).await?;
     let mut tx = run.begin().await?;
-    sql::put_pairs(&mut tx, tenant, kind, compared).await?;
-    let next = Checkpoint { pair: last.unwrap_or_default(), ..checkpoint };
+    let pairs = sql::put_pairs(&mut tx, tenant, kind, compared).await?;
+    let pairs = checkpoint.pairs + i64::try_from(pairs).unwrap_or_default();
+    let next = Checkpoint { pair: last.unwrap_or_default(), pairs, ..checkpoint };
     run.commit(tx, Step { ended: is_last, message: Some(told(&next)), ..Step::to(&next) }).await
 }
 
@@ -160,8 +160,8 @@ async fn compare(run: &Run, kind: Kind, rules: &[Details], pairs: BTreeSet<(Uuid
 }
 
 fn told(checkpoint: &Checkpoint) -> String {
-    let Checkpoint { found, left_out, .. } = checkpoint;
-    format!("Pairs found: {found}. Keys that more than {} records share, and that were left out: {left_out}.", sql::MOST)
+    let Checkpoint { pairs, left_out, .. } = checkpoint;
+    format!("Pairs: {pairs}. Keys that more than {} records share, and that were left out: {left_out}.", sql::MOST)
 }
 
 #[cfg(test)]
