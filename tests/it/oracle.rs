@@ -3,9 +3,9 @@
 
 mod compare;
 mod duplicates;
+mod files;
 mod identity;
 mod lists;
-mod files;
 mod merges;
 mod model;
 mod views;

@@ -6,8 +6,8 @@ mod identity;
 use rapport_contacts_api::v1 as contacts;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
-use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_contacts_api::v1::duplicate_service_client::DuplicateServiceClient;
+use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_contacts_api::v1::search_service_client::SearchServiceClient;
 use rapport_kit::db::Logins;
 use rapport_kit::testing::{self, Infra, Prefix, Subject, TestService, eventually};
@@ -91,8 +91,7 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     sqlx::query("analyze").execute(&mut connection).await.expect("statistics");
     connection.close().await.expect("the connection closes");
 
-    let tables =
-        ["public.accounts", "public.contacts", "public.duplicate_keys", "public.duplicate_pairs", "public.merges", "public.search_doc"];
+    let tables = ["public.accounts", "public.contacts", "public.duplicate_keys", "public.duplicate_pairs", "public.merges", "public.search_doc"];
     let before = scans(&service.logins, &tables).await;
     let infra = Infra::from_environment();
     let names = Prefix::new(&infra, &["contacts"]);
