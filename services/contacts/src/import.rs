@@ -11,6 +11,7 @@
 //! ```
 
 pub mod account;
+pub mod card;
 pub mod contact;
 pub mod country;
 pub mod csv;
@@ -22,10 +23,12 @@ pub mod order;
 pub mod plan;
 pub mod refused;
 pub mod report;
+pub mod row;
 pub mod rpc;
 pub mod step;
 pub mod suggest;
 pub mod text;
+pub mod vcard;
 pub mod window;
 pub mod write;
 

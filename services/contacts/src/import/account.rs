@@ -10,9 +10,9 @@ use rapport_kit::{Fault, clock, name};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
-use super::csv::Row;
 use super::matching::{self, Marks};
 use super::plan::{self, Outcome, Plan, Planned, Seen};
+use super::row::Row;
 use super::{merge, write};
 use crate::account::surroundings::Surroundings;
 use crate::account::write::Decided;

@@ -9,10 +9,10 @@ use rapport_kit::{Fault, clock, name};
 use rlibphonenumber::Region;
 use uuid::Uuid;
 
-use super::csv::Row;
 use super::matching::{self, Marks};
 use super::merge;
 use super::plan::{self, Outcome, Plan, Planned, Seen};
+use super::row::Row;
 use crate::contact::surroundings::Surroundings;
 use crate::contact::{COLLECTION, Contact, Fact, convert, sql};
 use crate::layout::{self, Column, Resource};

@@ -4,11 +4,10 @@
 //! its own in the encodings that come here. A row that never ends is given up at its first line, so that one quotation
 //! mark too many does not take the rest of the file with it.
 
-use std::ops::Range;
-
 use encoding_rs::Encoding;
 use rapport_kit::Fault;
 
+use super::row::{Content, Row};
 use super::text;
 
 /// Bytes of one row.
@@ -23,17 +22,6 @@ pub struct Dialect {
     pub delimiter: u8,
     /// Around cells.
     pub quote: u8,
-}
-
-/// A row of a file.
-#[derive(Debug)]
-pub struct Row {
-    /// Line on which it begins, from 1.
-    pub line: i64,
-    /// Where it stands in the window, without the line break after it.
-    pub place: Range<usize>,
-    /// Its cells.
-    pub cells: Result<Vec<String>, Fault>,
 }
 
 /// Rows out of a window, and where the next one begins.
@@ -99,7 +87,7 @@ fn read(window: &[u8], at_end: bool, dialect: Dialect, encoding: &'static Encodi
         if stop - start > LONGEST_ROW {
             return give_up(window, start, line, found);
         }
-        found.rows.push(Row { line, place: start..stop, cells: cells(&record, encoding) });
+        found.rows.push(Row { line, place: start..stop, content: cells(&record, encoding).map(Content::Cells) });
         (found.consumed, found.line) = (end, line + breaks(&window[start..end]));
     }
 }
@@ -111,7 +99,7 @@ fn give_up(window: &[u8], start: usize, line: i64, found: &mut Rows) {
     let fault = Fault::argument("ROW_TOO_LONG", "A row may take at most 1 MiB; look for a quotation mark that is not closed.");
     // What is too long to be kept is told by its line alone.
     let place = if stop - start > LONGEST_ROW { start..start } else { start..stop };
-    found.rows.push(Row { line, place, cells: Err(fault) });
+    found.rows.push(Row { line, place, content: Err(fault) });
     found.incomplete = false;
     found.skipping = end.is_none();
     (found.consumed, found.line) = (stop, line);
@@ -129,10 +117,14 @@ fn cells(record: &::csv::ByteRecord, encoding: &'static Encoding) -> Result<Vec<
         return Err(Fault::argument("ROW_TOO_WIDE", format!("A row may have at most {WIDEST_ROW} cells.")).with("cells", record.len().to_string()));
     }
     let decoded = record.iter().map(|cell| text::decoded(cell, encoding).map(std::borrow::Cow::into_owned));
-    decoded.collect::<Option<Vec<String>>>().ok_or_else(|| {
-        Fault::argument("TEXT_UNREADABLE", format!("The row is not written in {}; save the file in one encoding.", encoding.name()))
-            .with("encoding", encoding.name())
-    })
+    decoded.collect::<Option<Vec<String>>>().ok_or_else(|| unreadable(encoding))
+}
+
+/// The refusal of what is not written in the file's encoding.
+#[must_use]
+pub fn unreadable(encoding: &'static Encoding) -> Fault {
+    Fault::argument("TEXT_UNREADABLE", format!("The row is not written in {}; save the file in one encoding.", encoding.name()))
+        .with("encoding", encoding.name())
 }
 
 fn is_break(byte: u8) -> bool {
@@ -158,7 +150,7 @@ pub fn detect(start: &[u8], whole: bool, encoding: &'static Encoding) -> Dialect
     let width = |delimiter: u8| {
         let dialect = Dialect { delimiter, quote };
         let found = rows(start, whole, dialect, encoding, 1, 20);
-        let widths: Vec<usize> = found.rows.iter().filter_map(|row| row.cells.as_ref().ok()).map(Vec::len).collect();
+        let widths: Vec<usize> = found.rows.iter().filter_map(Row::cells).map(Vec::len).collect();
         let header = widths.first().copied().unwrap_or_default();
         let same = widths.iter().filter(|width| **width == header).count();
         // Half of the rows have to agree; a header alone does.
@@ -180,8 +172,8 @@ mod tests {
 
     /// Lines and cells of rows; a refused one by its reason.
     fn told(found: &Rows) -> Vec<(i64, Vec<String>)> {
-        let cells = |row: &Row| match &row.cells {
-            Ok(cells) => cells.clone(),
+        let cells = |row: &Row| match &row.content {
+            Ok(_) => row.cells().expect("cells").clone(),
             Err(fault) => vec![fault.reason().to_owned()],
         };
         found.rows.iter().map(|row| (row.line, cells(row))).collect()

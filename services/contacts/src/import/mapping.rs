@@ -40,7 +40,9 @@ impl Mapping {
     pub fn parse(rules: &pb::ImportRules, header: &[String]) -> Result<Self, Fault> {
         let mut found = Violations::default();
         let resource = resource(&mut found, "rules.collection", &rules.collection);
-        if !(1..=super::csv::WIDEST_ROW).contains(&rules.columns.len()) {
+        // Cards say themselves what their values are.
+        let least = usize::from(!header.is_empty());
+        if !(least..=super::csv::WIDEST_ROW).contains(&rules.columns.len()) {
             found.add("rules.columns", "is required, with at most 1,000 entries");
         }
         let mut mapping = Self { resource, cells: Vec::new(), constants: Vec::new() };
@@ -111,12 +113,30 @@ impl Mapping {
             }
         }
         self.divide(&mut filled);
+        self.add_constants(&mut filled);
+        filled
+    }
+
+    /// What a card fills.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED (FIELD_READ_ONLY) naming the field.
+    pub fn fill_card(&self, ctx: &Ctx, cells: Vec<Cell>) -> Result<Filled, Fault> {
+        let rules = rules_of(ctx, self.resource);
+        cells.iter().filter_map(|(column, _)| column.path(self.resource)).try_for_each(|path| rules.require_writable(path))?;
+        let mut filled = Filled { cells, empty: Vec::new() };
+        self.add_constants(&mut filled);
+        Ok(filled)
+    }
+
+    fn add_constants(&self, filled: &mut Filled) {
         for (column, text) in &self.constants {
-            if filled.cells.iter().any(|(other, _)| is_of_one_group(column, other)) || is_alone(column) {
+            let is_filled = filled.cells.iter().any(|(other, _)| other == column);
+            let is_wanted = is_alone(column) || filled.cells.iter().any(|(other, _)| is_of_one_group(column, other));
+            if is_wanted && !is_filled {
                 filled.cells.push((column.clone(), text.clone()));
             }
         }
-        filled
     }
 
     /// Gives each of several contact points in one cell a number of its own.

@@ -1,14 +1,20 @@
 //! What an import is to do, as its job keeps it, and how a file is read.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use encoding_rs::{Encoding, UTF_8};
 use prost::Message;
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::files::{File, Files};
 use rapport_kit::{Ctx, Fault};
 
+use super::card;
 use super::csv::{self, Dialect};
+use super::row::Content;
 use super::text;
+use super::vcard::Cutter;
 use super::window::{self, Window};
+use crate::layout::Column;
 use crate::violations::Violations;
 
 /// Rows that are shown of a file.
@@ -44,6 +50,9 @@ pub struct Order {
     /// What people call the file.
     #[prost(string, tag = "9")]
     pub file_name: String,
+    /// What the file is written in.
+    #[prost(enumeration = "pb::ImportFormat", tag = "10")]
+    pub format: i32,
 }
 
 impl Order {
@@ -64,6 +73,8 @@ impl Order {
 /// A file at which somebody has looked.
 #[derive(Debug)]
 pub struct Looked {
+    /// What it is written in.
+    pub format: pb::ImportFormat,
     /// Its encoding.
     pub encoding: &'static Encoding,
     /// Its dialect.
@@ -101,17 +112,25 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, source: &pb::ImportSour
         None => text::detect(start.bytes(), start.at_end),
     };
     let start = start.after(mark);
+    let is_card = |bytes: &[u8]| bytes.trim_ascii_start().get(..11).is_some_and(|begin| begin.eq_ignore_ascii_case(b"BEGIN:VCARD"));
+    if known.format == pb::ImportFormat::Vcard || known.format == pb::ImportFormat::Unspecified && is_card(start.bytes()) {
+        return cards(file, &start, encoding, mark);
+    }
     let (cuttable, cut) = (start.cuttable(encoding), window::cut_encoding(encoding));
     let told = csv::detect(&cuttable, start.at_end, cut);
     let dialect = Dialect { delimiter: known.delimiter.unwrap_or(told.delimiter), quote: known.quote.unwrap_or(told.quote) };
     let first = csv::rows(&cuttable, start.at_end, dialect, cut, 1, 1);
     let Some(header) = first.rows.into_iter().next() else { return Err(empty()) };
-    let header = header.cells.map_err(|fault| unreadable(fault.text()))?;
+    let header = match header.content {
+        Ok(Content::Cells(cells)) => cells,
+        Ok(Content::Card(_)) => Vec::new(),
+        Err(fault) => return Err(unreadable(fault.text())),
+    };
     if header.iter().all(|cell| cell.trim().is_empty()) {
         return Err(empty());
     }
     let next = csv::rows(&cuttable[first.consumed..], start.at_end, dialect, cut, first.line, SHOWN);
-    let rows = next.rows.iter().filter_map(|row| row.cells.as_ref().ok().cloned()).collect();
+    let rows = next.rows.iter().filter_map(|row| row.cells().cloned()).collect();
     let length = |bytes: usize| i64::try_from(bytes).map_err(Fault::internal);
     let begin = length(mark + window::length(&cuttable, first.consumed, encoding))?;
     let of_rows = length(window::length(&cuttable[first.consumed..], next.consumed, encoding))?;
@@ -119,12 +138,36 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, source: &pb::ImportSour
         count if count < 5 || of_rows == 0 => count,
         count => (file.size.unwrap_or_default() - begin) * count / of_rows,
     };
-    Ok(Looked { encoding, dialect, header, begin, line: first.line, rows, estimated })
+    Ok(Looked { format: pb::ImportFormat::Csv, encoding, dialect, header, begin, line: first.line, rows, estimated })
+}
+
+/// The same for a file of cards: its header are the columns that the first cards fill.
+fn cards(file: &File, start: &Window, encoding: &'static Encoding, mark: usize) -> Result<Looked, Fault> {
+    if text::is_utf16(encoding) {
+        return Err(unreadable("Save the cards in UTF-8."));
+    }
+    let mut cutter = Cutter::new(1);
+    cutter.feed(start.bytes(), SHOWN);
+    if start.at_end && cutter.cards.len() < SHOWN {
+        cutter.finish();
+    }
+    let texts = cutter.cards.iter().filter_map(|card| text::decoded(card.text.as_ref().ok()?, encoding));
+    let shown: Vec<BTreeMap<Column, String>> = texts.filter_map(|text| Some(card::cells(&text, false).ok()?.into_iter().collect())).collect();
+    let columns: BTreeSet<&Column> = shown.iter().flat_map(BTreeMap::keys).collect();
+    let header: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    let row = |card: &BTreeMap<Column, String>| columns.iter().map(|column| card.get(*column).cloned().unwrap_or_default()).collect();
+    let length = |count: usize| i64::try_from(count).map_err(Fault::internal);
+    let (begin, count) = (length(mark)?, length(cutter.cards.len())?);
+    let estimated = if cutter.consumed == 0 { count } else { (file.size.unwrap_or_default() - begin) * count / cutter.consumed };
+    let dialect = Dialect { delimiter: b',', quote: b'"' };
+    let rows = shown.iter().map(row).collect();
+    Ok(Looked { format: pb::ImportFormat::Vcard, encoding, dialect, header, begin, line: 1, rows, estimated })
 }
 
 /// What a caller knows of a file.
 #[derive(Debug, Default)]
 struct Known {
+    format: pb::ImportFormat,
     encoding: Option<&'static Encoding>,
     delimiter: Option<u8>,
     quote: Option<u8>,
@@ -150,8 +193,9 @@ impl Known {
         };
         known.delimiter = byte(&mut found, "source.delimiter", &source.delimiter, b",;|\t", "must be a comma, a semicolon, a bar or a tab");
         known.quote = byte(&mut found, "source.quote", &source.quote, b"\"'", "must be \" or '");
-        if pb::ImportFormat::try_from(source.format).is_err() {
-            found.add("source.format", "must be a format that is known");
+        match pb::ImportFormat::try_from(source.format) {
+            Ok(format) => known.format = format,
+            Err(_) => found.add("source.format", "must be a format that is known"),
         }
         found.finish().map(|()| known)
     }

@@ -14,11 +14,11 @@ use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
 use super::country;
-use super::csv::Row;
 use super::mapping::{Filled, Mapping};
 use super::matching::{self, Match};
 use super::order::Order;
 use super::report;
+use super::row::{Content, Row};
 use crate::account;
 use crate::layout::Resource;
 use crate::violations::Violations;
@@ -90,9 +90,12 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer because of a quotation mark; what reading
-    /// it said.
+    /// it said; PERMISSION_DENIED (FIELD_READ_ONLY) for a card with a field that the caller may not write.
     pub fn fill(&self, row: &mut Row) -> Result<Filled, Fault> {
-        let cells = std::mem::replace(&mut row.cells, Ok(Vec::new()))?;
+        let cells = match std::mem::replace(&mut row.content, Ok(Content::Cells(Vec::new())))? {
+            Content::Cells(cells) => cells,
+            Content::Card(cells) => return self.mapping.fill_card(self.run.ctx(), cells),
+        };
         let width = self.order.header.len();
         let beyond = cells.iter().skip(width).any(|cell| !cell.trim().is_empty());
         // Empty cells at the end may be left out. A cell that holds the ones that are missing was quoted by mistake.

@@ -1,6 +1,7 @@
 //! The file of refused rows: each as it was, with its line and why it was refused.
 
 use encoding_rs::Encoding;
+use rapport_contacts_api::v1::ImportFormat;
 use rapport_kit::jobs::Run;
 use rapport_kit::{Fault, Tx};
 use uuid::Uuid;
@@ -15,6 +16,7 @@ const ADDED: [&str; 3] = ["Line", "Reason", "Message"];
 /// Refused rows of a step, in the source's own encoding and dialect.
 #[derive(Debug)]
 pub struct Refused {
+    format: ImportFormat,
     encoding: &'static Encoding,
     dialect: Dialect,
     bytes: Vec<u8>,
@@ -24,17 +26,32 @@ impl Refused {
     /// None yet.
     #[must_use]
     pub fn of(order: &Order) -> Self {
-        Self { encoding: order.encoding(), dialect: order.dialect(), bytes: Vec::new() }
+        Self { format: order.format(), encoding: order.encoding(), dialect: order.dialect(), bytes: Vec::new() }
     }
 
     /// Adds a row that was cut out of a window.
     pub fn add(&mut self, row: &[u8], line: i64, fault: &Fault) {
+        if self.format == ImportFormat::Vcard {
+            return self.add_card(row, line, fault);
+        }
         if text::is_utf16(self.encoding) {
             self.bytes.extend(text::encoded(&String::from_utf8_lossy(row), self.encoding));
         } else {
             self.bytes.extend_from_slice(row);
         }
         self.end([&line.to_string(), fault.reason(), fault.text()]);
+    }
+
+    /// Adds a card with its line and the reason; one that cannot be given back is told by these alone.
+    fn add_card(&mut self, card: &[u8], line: i64, fault: &Fault) {
+        let last = card.trim_ascii_end().iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (body, end) = if last == 0 { (&b"BEGIN:VCARD\r\nVERSION:3.0\r\n"[..], &b"END:VCARD"[..]) } else { card.split_at(last) };
+        let text = fault.text().replace('\\', "\\\\").replace(',', "\\,").replace(';', "\\;").replace(['\r', '\n'], " ");
+        let told = format!("X-RAPPORT-LINE:{line}\r\nX-RAPPORT-REASON:{}\r\nX-RAPPORT-MESSAGE:{text}\r\n", fault.reason());
+        self.bytes.extend_from_slice(body);
+        self.bytes.extend(text::encoded(&told, self.encoding));
+        self.bytes.extend_from_slice(end.trim_ascii_end());
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     /// Adds a row that was loaded, but not as it says: its line and the reason, behind empty cells.
@@ -66,8 +83,12 @@ impl Refused {
         let file = match known {
             Some(file) => file,
             None => {
-                let file = run.files().create(tx, run.ctx(), &name(&order.file_name), "text/csv").await?;
-                run.files().append(tx, run.ctx(), file, &self.header(order)).await?;
+                let is_table = self.format != ImportFormat::Vcard;
+                let media_type = if is_table { "text/csv" } else { "text/vcard" };
+                let file = run.files().create(tx, run.ctx(), &name(&order.file_name), media_type).await?;
+                if is_table {
+                    run.files().append(tx, run.ctx(), file, &self.header(order)).await?;
+                }
                 file
             }
         };

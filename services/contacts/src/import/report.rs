@@ -152,12 +152,13 @@ pub async fn remember(tx: &mut Tx, ctx: &Ctx, job: Uuid, keys: &[String], lines:
     Ok(())
 }
 
-/// Forgets what rows were about, those of imports that ended without doing so too; true when nothing is left.
+/// Forgets what rows were about, those of imports that ended without doing so too, and the reports of jobs that are
+/// gone by their age; true when nothing is left of the rows.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn forget(tx: &mut Tx, ctx: &Ctx, job: Uuid) -> Result<bool, Fault> {
-    let gone = sqlx::query!(
+    let keys = sqlx::query!(
         "delete from import_keys where tenant_id = $1 and ctid = any(array(
            select k.ctid from import_keys k where k.tenant_id = $1 and (k.job_id = $2 or not exists (
              select from kit.job j where j.tenant_id = $1 and j.id = k.job_id and j.state in (1, 2)))
@@ -168,5 +169,25 @@ pub async fn forget(tx: &mut Tx, ctx: &Ctx, job: Uuid) -> Result<bool, Fault> {
     )
     .execute(tx.conn())
     .await?;
-    Ok(gone.rows_affected() < PIECE.unsigned_abs())
+    let links = sqlx::query!(
+        "delete from import_links where tenant_id = $1 and ctid = any(array(
+           select l.ctid from import_links l where l.tenant_id = $1 and not exists (
+             select from kit.job j where j.tenant_id = $1 and j.id = l.job_id and j.state in (1, 2))
+           limit $2))",
+        ctx.tenant(),
+        PIECE
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        "delete from import_reports where tenant_id = $1 and ctid = any(array(
+           select r.ctid from import_reports r where r.tenant_id = $1 and not exists (
+             select from kit.job j where j.tenant_id = $1 and j.id = r.job_id)
+           limit $2))",
+        ctx.tenant(),
+        PIECE
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(keys.rows_affected().max(links.rows_affected()) < PIECE.unsigned_abs())
 }

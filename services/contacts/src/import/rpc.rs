@@ -65,7 +65,7 @@ impl Imports {
         let layout = suggest::layout(resource, &looked.header);
         Ok(pb::InspectImportResponse {
             source: Some(source(&looked)),
-            columns: suggest::columns(resource, layout, &looked.header),
+            columns: if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { suggest::columns(resource, layout, &looked.header) },
             layout: layout.into(),
             header: looked.header,
             rows: looked.rows.into_iter().map(|cells| pb::ImportRow { cells }).collect(),
@@ -77,17 +77,23 @@ impl Imports {
         let rules = request.rules.ok_or_else(|| Fault::invalid("rules", "is required"))?;
         let file = self.files.ready(ctx, &request.file, "file").await?;
         let looked = order::look(&self.files, ctx, &file, &request.source.unwrap_or_default()).await?;
-        plan::checked(ctx, &rules, &looked.header)?;
+        // Cards have no header: what a value is they say themselves.
+        let header = if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { looked.header };
+        let (mapping, ..) = plan::checked(ctx, &rules, &header)?;
+        if looked.format == pb::ImportFormat::Vcard && mapping.resource == Resource::Account {
+            return Err(Fault::invalid("rules.collection", "must be contacts: cards are of people"));
+        }
         let order = Order {
             rules: Some(rules),
             encoding: looked.encoding.name().to_owned(),
             delimiter: looked.dialect.delimiter.into(),
             quote: looked.dialect.quote.into(),
-            header: looked.header,
+            header,
             begin: looked.begin,
             line: looked.line,
             dry_run: request.dry_run,
             file_name: file.display_name,
+            format: looked.format.into(),
         };
         let request = prost::Message::encode_to_vec(&order);
         let job = self.jobs.start(ctx, Asked { kind: KIND, request, input_files: vec![file.id] }).await?;
@@ -98,10 +104,11 @@ impl Imports {
 }
 
 fn source(looked: &Looked) -> pb::ImportSource {
+    let is_table = looked.format == pb::ImportFormat::Csv;
     pb::ImportSource {
-        format: pb::ImportFormat::Csv.into(),
+        format: looked.format.into(),
         encoding: looked.encoding.name().to_lowercase(),
-        delimiter: char::from(looked.dialect.delimiter).to_string(),
-        quote: char::from(looked.dialect.quote).to_string(),
+        delimiter: if is_table { char::from(looked.dialect.delimiter).to_string() } else { String::new() },
+        quote: if is_table { char::from(looked.dialect.quote).to_string() } else { String::new() },
     }
 }

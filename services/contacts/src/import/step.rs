@@ -1,20 +1,28 @@
 //! One step of an import: at most 500 rows.
 
 use prost::Message;
+use rapport_contacts_api::v1::ImportFormat;
+use rapport_contacts_api::v1::import_match::By;
 use rapport_kit::jobs::{Committed, Run, Step};
 use rapport_kit::{Fault, Tx};
 
-use super::csv::{self, Row};
+use super::card;
+use super::csv;
 use super::order::Order;
 use super::plan::{Outcome, Plan, Planned};
 use super::refused::Refused;
 use super::report::{self, Counts};
+use super::row::{Content, Row};
+use super::text;
+use super::vcard::Cutter;
 use super::window::{self, Window};
 use super::{account, contact, link, write};
 use crate::layout::Resource;
 
 /// Rows of one step.
 const ROWS: usize = 500;
+/// Bytes of cards after which no more are read in a step.
+const KEPT: usize = 8 * 1024 * 1024;
 
 /// Where a step begins.
 #[derive(Clone, PartialEq, Message)]
@@ -60,7 +68,10 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     if place.linking {
         return link(&plan, place).await;
     }
-    let batch = read(run, &order, place).await?;
+    let batch = match order.format() {
+        ImportFormat::Vcard => cards(&plan, place).await?,
+        ImportFormat::Csv | ImportFormat::Unspecified => read(run, &order, place).await?,
+    };
     match plan.mapping.resource {
         Resource::Contact => contacts(&plan, batch).await,
         Resource::Account => accounts(&plan, batch).await,
@@ -183,6 +194,39 @@ async fn read(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
         let next = Place { offset: place.offset + consumed, line: found.line, skipping, forgetting: is_over, ..place };
         return Ok(Batch { text: text[skipped..].to_vec(), rows: found.rows, next });
     }
+}
+
+/// The next cards of the file, each without what is passed over.
+async fn cards(plan: &Plan<'_>, place: Place) -> Result<Batch, Fault> {
+    let (run, order, encoding) = (plan.run, plan.order, plan.order.encoding());
+    let file = *run.input_files().first().ok_or_else(|| Fault::internal("an import without a file"))?;
+    let place = if place.offset == 0 { Place { offset: order.begin, line: order.line, ..place } } else { place };
+    let mut cutter = Cutter::new(place.line);
+    let mut read = place.offset;
+    let mut is_over = false;
+    while cutter.cards.len() < ROWS && cutter.kept() < KEPT {
+        let bytes = run.files().read_at(run.ctx(), file, read).await?;
+        if bytes.is_empty() {
+            cutter.finish();
+            is_over = true;
+            break;
+        }
+        read += i64::try_from(cutter.feed(&bytes, ROWS)).map_err(Fault::internal)?;
+    }
+    // What cards call an organisation may be an account's name.
+    let names_accounts = plan.link.way().by == By::DisplayName;
+    let next = Place { offset: place.offset + cutter.consumed, line: cutter.next_line, forgetting: is_over, ..place };
+    let (mut text, mut rows) = (Vec::new(), Vec::new());
+    for card in cutter.cards {
+        let start = text.len();
+        let content = card.text.and_then(|bytes| {
+            text.extend_from_slice(&bytes);
+            let decoded = text::decoded(&bytes, encoding).ok_or_else(|| csv::unreadable(encoding))?;
+            card::cells(&decoded, names_accounts).map(Content::Card)
+        });
+        rows.push(Row { line: card.line, place: start..text.len(), content });
+    }
+    Ok(Batch { text, rows, next })
 }
 
 /// How long the rest of a line is that was given up, and whether it goes on behind `text`.

@@ -1,6 +1,7 @@
 //! Imports: every row loaded or reported, once, whatever dies on the way, and taken back.
 
 mod accounts;
+mod cards;
 mod desk;
 mod published;
 
@@ -245,4 +246,25 @@ async fn a_row_that_is_no_text_or_too_long_is_reported_and_the_others_are_loaded
     let report = desk.report(&job).await;
     let expected = vec![("ROW_TOO_LONG", 2), ("ROW_TOO_WIDE", 1), ("TEXT_UNREADABLE", 1)];
     assert_eq!((counts(&report)[0], refusals(&report)), (202, expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_read_and_given_back_in_its_own_encoding() {
+    let desk = Desk::open().await;
+    let text = "\u{feff}Family name;Given name;E-mail 1\r\nYılmaz;Ayşe 🎈;ayse@example.org\r\nŞahin;Işıl;nobody\r\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (bytes, encoding) in [(text.as_bytes().to_vec(), "utf-8"), (little, "utf-16le"), (big, "utf-16be")] {
+        let file = desk.upload("people.csv", &bytes).await;
+        let source = desk.inspect(&file).await.expect("it is told").source.expect("a source");
+        assert_eq!((source.encoding.as_str(), source.delimiter.as_str()), (encoding, ";"));
+        let (_, report) = desk.import_file(&file, rules(&["Family name", "Given name", "E-mail 1"]), false).await;
+        assert_eq!((counts(&report), refusals(&report)), ([1, 0, 0, 1], vec![("FIELD_INVALID", 1)]), "{encoding}");
+        let refused = desk.download(&report.refused_file).await;
+        let (told, read_as, _) = encoding_rs::UTF_8.decode(&refused);
+        assert_eq!(read_as.name().to_lowercase(), encoding);
+        assert!(told.contains("\r\nŞahin;Işıl;nobody;\"3\";\"FIELD_INVALID\";\""), "{told}");
+    }
+    let given: Vec<String> = desk.live().await.into_iter().filter_map(|contact| Some(contact.person?.given_name)).collect();
+    assert_eq!(given, ["Ayşe 🎈"; 3]);
 }

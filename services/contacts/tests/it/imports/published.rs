@@ -107,3 +107,47 @@ async fn every_row_of_the_published_address_books_and_samples_is_loaded_or_repor
     }
     assert_eq!(files, 11);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_published_card_is_loaded_or_reported() {
+    let Some(folder) = shared("every_published_card_is_loaded_or_reported") else { return };
+    let desk = Desk::open().await;
+    let (mut cards, mut loaded) = (0, 0);
+    for folder in ["contacts/calcard-vcard", "contacts/ez-vcard", "contacts/csv"].map(|name| folder.join(name)) {
+        for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_none_or(|extension| extension != "vcf") {
+                continue;
+            }
+            let bytes = std::fs::read(&path).expect("a published file can be read");
+            let begins = |line: &&[u8]| line.trim_ascii_end().eq_ignore_ascii_case(b"BEGIN:VCARD");
+            let present = i64::try_from(bytes.split(|byte| *byte == b'\n').filter(begins).count()).expect("a count");
+            let report = import_cards(&desk, &bytes).await;
+            let [created, updated, unchanged, refused] = counts(&report);
+            assert_eq!((created + refused, updated + unchanged), (present, 0), "{}: {report:?}", path.display());
+            if refused > 0 {
+                let told = String::from_utf8(desk.download(&report.refused_file).await).expect("text");
+                let reasons = told.lines().filter(|line| line.starts_with("X-RAPPORT-REASON:")).count();
+                assert_eq!(i64::try_from(reasons).expect("a count"), refused, "{}: {told}", path.display());
+            }
+            (cards, loaded) = (cards + present, loaded + created);
+        }
+    }
+    assert_eq!(cards, 83);
+    assert!(loaded >= 40, "only {loaded} of {cards} cards were loaded");
+}
+
+/// Imports cards whose addresses lie in the United States where they do not say.
+async fn import_cards(desk: &Desk, bytes: &[u8]) -> pb::ImportReport {
+    let country =
+        |number: i32| pb::ImportColumn { target: format!("Address {number} - Country"), constant: "US".to_owned(), ..pb::ImportColumn::default() };
+    let request = pb::StartImportRequest {
+        file: desk.upload("cards.vcf", bytes).await,
+        source: Some(pb::ImportSource { format: pb::ImportFormat::Vcard.into(), ..pb::ImportSource::default() }),
+        rules: Some(contacts((1..=3).map(country).collect())),
+        dry_run: false,
+    };
+    let job = desk.start(request).await.expect("the import is started").name;
+    desk.succeeded(&job).await;
+    desk.report(&job).await
+}
