@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::ImportMode;
 use rapport_contacts_api::v1::import_match::By;
-use rapport_kit::{Fault, clock, name};
+use rapport_kit::{Ctx, Fault, clock, name};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::account::write::Decided;
 use crate::account::{Account, COLLECTION, convert, sql};
 use crate::layout::{self, Column, Resource};
 use crate::violations::Violations;
-use crate::{batch, external_id, region};
+use crate::{batch, events, external_id, region};
 
 const READ: &str = "contacts.account.read";
 const CREATE: &str = "contacts.account.create";
@@ -158,8 +158,9 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
         let sent = pb::Account { name: String::new(), number: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
         let kind = convert::kind(&sent);
         let created = Account::create(clock::new_id(), kind, around.surroundings.new_details(ctx, sent)?, ctx.now());
-        let id = created.0.id();
-        return Ok(Outcome::Write(Box::new(Change { decided: Some(Decided::created(created)), id, parent: read.parent })));
+        let (id, decided) = (created.0.id(), Decided::created(created));
+        require_size(ctx, &decided)?;
+        return Ok(Outcome::Write(Box::new(Change { decided: Some(decided), id, parent: read.parent })));
     };
     if matches!(plan.mode, ImportMode::Create | ImportMode::Unspecified) {
         return Err(plan::known());
@@ -172,8 +173,16 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
     let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
     let mut after = before.clone();
     let decided = after.change(details, ctx.now())?.map(|fact| Decided::changed(before, after, fact));
-    if decided.is_none() && read.parent.is_empty() {
-        return Ok(Outcome::Keep);
+    match &decided {
+        None if read.parent.is_empty() => return Ok(Outcome::Keep),
+        None => {}
+        Some(decided) => require_size(ctx, decided)?,
     }
     Ok(Outcome::Write(Box::new(Change { decided, id, parent: read.parent })))
+}
+
+/// Refuses an account that is larger than the journal takes. What it says of itself is made when it is written, with
+/// its number.
+fn require_size(ctx: &Ctx, decided: &Decided) -> Result<(), Fault> {
+    events::account(ctx, &decided.account, decided.fact).map(|_| ())
 }

@@ -103,11 +103,11 @@ pub fn account(stored: pb::Account, sent: pb::Account, empty: &[Column], region:
 pub fn points(stored: &mut Vec<pb::ContactPoint>, sent: Vec<pb::ContactPoint>, empty: &[Column], region: Option<Region>) {
     let mut told = Vec::with_capacity(sent.len());
     for point in sent {
-        let key = key(&point, region);
+        let (kind, key) = (point.kind, key(&point, region));
         if point.primary {
-            stored.iter_mut().filter(|other| other.kind == point.kind).for_each(|other| other.primary = false);
+            stored.iter_mut().filter(|other| other.kind == kind).for_each(|other| other.primary = false);
         }
-        match stored.iter_mut().find(|other| other.kind == point.kind && self::key(other, region) == key) {
+        match stored.iter_mut().find(|other| other.kind == kind && self::key(other, region) == key) {
             Some(known) => {
                 text(&mut known.label, point.label);
                 known.primary |= point.primary;
@@ -115,9 +115,9 @@ pub fn points(stored: &mut Vec<pb::ContactPoint>, sent: Vec<pb::ContactPoint>, e
                     known.status = point.status;
                 }
             }
-            None => stored.push(pb::ContactPoint { primary: point.primary, ..point.clone() }),
+            None => stored.push(point),
         }
-        told.push((point.kind, key));
+        told.push((kind, key));
     }
     for column in empty {
         let Column::Point(channel, ..) = column else { continue };

@@ -181,7 +181,7 @@ async fn read(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
             (found.rows, found.consumed) = (Vec::new(), text.len() - skipped);
         }
         // Rows that are there are taken first; the one that goes on is the next step's.
-        if found.rows.is_empty() && found.incomplete && !skipping && !window.at_end {
+        if found.rows.is_empty() && found.incomplete && skipped + found.consumed == 0 && !window.at_end {
             drop(text);
             if !window.grow(run.files(), ctx).await? && !window.at_end {
                 return Err(Fault::internal("a row that neither ends nor is given up"));

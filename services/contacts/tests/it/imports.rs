@@ -249,6 +249,14 @@ async fn a_row_that_is_no_text_or_too_long_is_reported_and_the_others_are_loaded
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn empty_lines_are_no_rows_however_many_there_are() {
+    let desk = Desk::open().await;
+    let text = ["Family name\r\nKaya\r\n", &"\r\n".repeat(3 * 1024 * 1024), "Er"].concat();
+    let (_, report) = desk.import(text.as_bytes(), rules(&["Family name"])).await;
+    assert_eq!(counts(&report), [2, 0, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_read_and_given_back_in_its_own_encoding() {
     let desk = Desk::open().await;
     let text = "\u{feff}Family name;Given name;E-mail 1\r\nYılmaz;Ayşe 🎈;ayse@example.org\r\nŞahin;Işıl;nobody\r\n";
