@@ -4,9 +4,8 @@
 //! wrong is told with what was being done and why it was refused, and the demo ends as failed. It needs
 //! services that nothing was loaded into before. The same data tells the same story every time.
 //!
-//! Its chapters: set up ([`organisation`]), load ([`load`]), find ([`look`]), have each person once
-//! ([`once`]), change ([`change`]), see what
-//! one may see ([`sight`]), look back ([`history`]), lock out ([`lock`]).
+//! Its chapters: set up ([`organisation`]), load ([`load`]), find ([`look`]), have each person once ([`once`]), import
+//! ([`visitors`]), change ([`change`]), see what one may see ([`sight`]), look back ([`history`]), lock out ([`lock`]).
 
 mod change;
 mod clients;
@@ -21,6 +20,7 @@ mod report;
 mod rows;
 mod sight;
 mod story;
+mod visitors;
 
 use std::io;
 use std::path::PathBuf;
@@ -29,6 +29,9 @@ use rapport_sample::{Dataset, Size};
 
 use clients::{Servers, Trouble};
 use story::Story;
+
+/// Where jobs and files of customers are.
+const SERVICE: &str = "services/contacts";
 
 /// Every generated story has the same customers; of this seed some are in `technolgy`.
 const SEED: u64 = 6;
@@ -96,6 +99,7 @@ async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(),
     Box::pin(look::look(story, &servers, &mut organisation, &loaded)).await?;
     let chosen = loaded.choose().ok_or_else(|| Trouble::new("choosing the person of the story", "no person of these files could be loaded"))?;
     Box::pin(once::find(story, &servers, &mut organisation, &loaded, &chosen)).await?;
+    Box::pin(visitors::come_in(story, &servers, &mut organisation, &loaded)).await?;
     Box::pin(change::change(story, &servers, &mut organisation, &chosen)).await?;
     Box::pin(sight::sight(story, &servers, stack, &mut organisation, &loaded, &chosen)).await?;
     Box::pin(history::look_back(story, &servers, &mut organisation, &chosen)).await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rapport_proto::common::v1::job_service_client::JobServiceClient;
-use rapport_proto::common::v1::{GetJobRequest, Job, JobState};
+use rapport_proto::common::v1::{GetJobRequest, Job, JobState, UndoJobRequest};
 
 use super::clients::{Caller, Servers, Trouble, answered};
 
@@ -32,4 +32,12 @@ pub(crate) async fn ended(servers: &Servers, caller: &mut Caller, job: Job) -> R
 /// Whether the job came to a good end.
 pub(crate) fn succeeded(job: &Job) -> bool {
     job.state() == JobState::Succeeded
+}
+
+/// Takes back what the job did; answers the job that did so when it has ended.
+pub(crate) async fn undo(servers: &Servers, caller: &mut Caller, job: &Job) -> Result<Job, Trouble> {
+    let mut client = JobServiceClient::new(servers.contacts.clone());
+    let request = caller.request(UndoJobRequest { name: job.name.clone() }).await?;
+    let undo = answered(&format!("taking back {} ({})", job.name, job.kind), client.undo_job(request).await)?;
+    ended(servers, caller, undo).await
 }
