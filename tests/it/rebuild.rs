@@ -46,6 +46,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("kit.policy_subject", "the same"),
     ("kit.policy_role", "the same"),
     ("kit.policy_revoked_session", "the same, for an hour"),
+    ("public.bulk_set", "what is left to be done of bulk changes under way"),
     ("public.search_queue", "what the search index has not taken in yet"),
     ("kit._migrations", "the schema's level"),
     ("public._sqlx_migrations", "the schema's level"),

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod address;
 pub mod batch;
+pub mod bulk;
 pub mod contact;
 pub mod contact_point;
 pub mod convert;
@@ -19,6 +20,7 @@ pub mod number;
 pub mod on;
 pub mod owner;
 pub mod region;
+pub mod resource;
 pub mod search;
 pub mod tag;
 pub mod update;
@@ -28,6 +30,7 @@ pub mod violations;
 use futures_util::future::BoxFuture;
 use rapport_contacts_api as api;
 use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
+use rapport_contacts_api::v1::bulk_service_server::BulkServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
 use rapport_contacts_api::v1::export_service_server::ExportServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
@@ -39,6 +42,7 @@ use rapport_kit::jobs::{self, Kind};
 use rapport_kit::{App, Fault, Service, files};
 
 use crate::account::Accounts;
+use crate::bulk::BulkChanges;
 use crate::contact::Contacts;
 use crate::export::Exports;
 use crate::search::Search;
@@ -72,7 +76,7 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-static JOBS: [Kind; 1] = [export::KIND];
+static JOBS: [Kind; 2] = [bulk::KIND, export::KIND];
 
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
@@ -86,6 +90,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
         let jobs = jobs::serve(app, "contacts", &JOBS, files);
+        app.serve(BulkServiceServer::new(BulkChanges::new(app.db.clone(), app.policy.clone(), jobs.clone())));
         app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs)));
         app.consume(
             Consumers::new("contacts")
