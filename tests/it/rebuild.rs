@@ -48,6 +48,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("kit.policy_revoked_session", "the same, for an hour"),
     ("public.bulk_set", "what is left to be done of bulk changes under way"),
     ("public.search_queue", "what the search index has not taken in yet"),
+    ("public.import_reports", "what imports counted; the journal has what they did"),
+    ("public.import_keys", "what the rows of running imports were about"),
+    ("public.import_links", "the same"),
     ("kit._migrations", "the schema's level"),
     ("public._sqlx_migrations", "the schema's level"),
 ];

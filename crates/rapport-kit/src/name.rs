@@ -66,7 +66,7 @@ pub fn parse_all(collection: &str, names: &[String], max: usize) -> Result<Vec<U
 
 /// The name of something that every service has of its own.
 #[must_use]
-pub(crate) fn format_own(service: &str, collection: &str, id: Uuid) -> String {
+pub fn format_own(service: &str, collection: &str, id: Uuid) -> String {
     format!("services/{service}/{collection}/{id}")
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn format_own(service: &str, collection: &str, id: Uuid) -> String {
 ///
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID) naming `field`; NOT_FOUND (RECORD_NOT_FOUND).
-pub(crate) fn parse_own(service: &str, collection: &str, name: &str, field: &str) -> Result<Uuid, Fault> {
+pub fn parse_own(service: &str, collection: &str, name: &str, field: &str) -> Result<Uuid, Fault> {
     let parts = name.strip_prefix("services/").and_then(|rest| rest.split_once('/'));
     let own = parts.and_then(|(of, rest)| Some((of, split(rest).filter(|(found, _)| *found == collection)?.1)));
     let (of, id) = own.ok_or_else(|| Fault::invalid(field, format!("must look like services/{service}/{collection}/{{uuid}}")))?;

@@ -7,6 +7,7 @@
 //! Invariants: a person has a name or a way to be reached; one account at most is the primary one; the one
 //! contact of a live private customer neither leaves it nor goes to the bin.
 
+pub mod bulk;
 pub mod convert;
 pub mod list;
 pub mod model;

@@ -14,6 +14,7 @@ pub mod events;
 pub mod export;
 pub mod external_id;
 pub mod hide;
+pub mod import;
 pub mod layout;
 pub mod limits;
 pub mod number;
@@ -23,6 +24,7 @@ pub mod region;
 pub mod resource;
 pub mod search;
 pub mod tag;
+pub mod undo;
 pub mod update;
 pub mod view;
 pub mod violations;
@@ -33,6 +35,7 @@ use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
 use rapport_contacts_api::v1::bulk_service_server::BulkServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
 use rapport_contacts_api::v1::export_service_server::ExportServiceServer;
+use rapport_contacts_api::v1::import_service_server::ImportServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
 use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
@@ -45,6 +48,7 @@ use crate::account::Accounts;
 use crate::bulk::BulkChanges;
 use crate::contact::Contacts;
 use crate::export::Exports;
+use crate::import::Imports;
 use crate::search::Search;
 use crate::view::Views;
 
@@ -76,7 +80,16 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-static JOBS: [Kind; 2] = [bulk::KIND, export::KIND];
+pub static JOBS: [Kind; 3] = [
+    bulk::KIND,
+    export::KIND,
+    Kind {
+        name: import::KIND,
+        permission: import::PERMISSION,
+        step: |run| Box::pin(import::step::step(run)),
+        undo: Some(|run| Box::pin(undo::step(run))),
+    },
+];
 
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
 
@@ -89,9 +102,10 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         search::index::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
-        let jobs = jobs::serve(app, "contacts", &JOBS, files);
+        let jobs = jobs::serve(app, "contacts", &JOBS, files.clone());
         app.serve(BulkServiceServer::new(BulkChanges::new(app.db.clone(), app.policy.clone(), jobs.clone())));
-        app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs)));
+        app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs.clone())));
+        app.serve(ImportServiceServer::new(Imports::new(app.db.clone(), files, jobs)));
         app.consume(
             Consumers::new("contacts")
                 .on::<LegalEntityCreated, _>(|tx, received| Box::pin(on::legal_entity_changed::created(tx, received)))

@@ -17,6 +17,14 @@ pub async fn default(db: &Db, ctx: &Ctx, points: &[pb::ContactPoint], legal_enti
     if !points.iter().any(needs) {
         return Ok(None);
     }
+    Ok(country(db, ctx, legal_entity).await?.and_then(|country| country.parse().ok()))
+}
+
+/// The country of the legal entity, else of the tenant's first one.
+///
+/// # Errors
+/// What the database answers.
+pub async fn country(db: &Db, ctx: &Ctx, legal_entity: Option<Uuid>) -> Result<Option<String>, Fault> {
     let mut conn = db.for_tenant(ctx).await?;
     let country = sqlx::query_scalar!(
         "select country from legal_entities where tenant_id = $1
@@ -26,5 +34,5 @@ pub async fn default(db: &Db, ctx: &Ctx, points: &[pb::ContactPoint], legal_enti
     )
     .fetch_optional(&mut conn)
     .await?;
-    Ok(country.and_then(|country| country.parse().ok()))
+    Ok(country)
 }

@@ -62,6 +62,9 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.ExportService/ExportContacts" => Box::pin(export(scene, Noun::Contact)),
         "/rapport.contacts.v1.ExportService/ExportAccounts" => Box::pin(export(scene, Noun::Account)),
         "/rapport.contacts.v1.ExportService/StartExport" => Box::pin(start_export(scene)),
+        "/rapport.contacts.v1.ImportService/InspectImport" => Box::pin(inspect_import(scene)),
+        "/rapport.contacts.v1.ImportService/StartImport" => Box::pin(start_import(scene)),
+        "/rapport.contacts.v1.ImportService/GetImportReport" => Box::pin(import_report(scene)),
         "/rapport.common.v1.AccessService/ShareRecord" => Box::pin(share(scene)),
         "/rapport.common.v1.AccessService/UnshareRecord" => Box::pin(unshare(scene)),
         "/rapport.common.v1.AccessService/ListShares" => Box::pin(list_shares(scene)),
@@ -203,6 +206,29 @@ async fn list_views(scene: &Scene) -> Valid {
         make_view(scene).await;
     }
     Valid::read(&contacts::ListViewsRequest::default())
+}
+
+async fn inspect_import(scene: &Scene) -> Valid {
+    let file = jobs::complete(scene).await;
+    Valid::read(&contacts::InspectImportRequest { file, ..contacts::InspectImportRequest::default() }).about_a_record()
+}
+
+async fn start_import(scene: &Scene) -> Valid {
+    Valid::change(&import(jobs::complete(scene).await), 1).about_a_record()
+}
+
+async fn import_report(scene: &Scene) -> Valid {
+    let request = import(jobs::complete(scene).await).encode_to_vec();
+    let answer = scene.send("/rapport.contacts.v1.ImportService/StartImport", request).await.expect("an administrator imports");
+    let job = pb::Job::decode(answer.as_slice()).expect("a job").name;
+    Valid::read(&contacts::GetImportReportRequest { job }).about_a_record()
+}
+
+/// An import of the one column that the file has.
+fn import(file: String) -> contacts::StartImportRequest {
+    let column = contacts::ImportColumn { target: "Family name".to_owned(), position: 1, ..contacts::ImportColumn::default() };
+    let rules = contacts::ImportRules { collection: "contacts".to_owned(), columns: vec![column], ..contacts::ImportRules::default() };
+    contacts::StartImportRequest { file, rules: Some(rules), ..contacts::StartImportRequest::default() }
 }
 
 async fn create_view(scene: &Scene) -> Valid {

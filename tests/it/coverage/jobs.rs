@@ -98,7 +98,8 @@ async fn uploaded(scene: &Scene) -> String {
     name
 }
 
-async fn complete(scene: &Scene) -> String {
+/// The name of a file with one line, `abc`.
+pub(super) async fn complete(scene: &Scene) -> String {
     let name = uploaded(scene).await;
     ask(scene, "CompleteUpload", &pb::CompleteUploadRequest { name: name.clone(), sha256: SHA256.to_owned() }).await;
     name

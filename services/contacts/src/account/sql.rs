@@ -82,6 +82,18 @@ pub async fn get_many(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -
     query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 
+/// Private customers among `accounts`, deleted ones too.
+///
+/// # Errors
+/// What the database answers.
+pub async fn private(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<Vec<Uuid>, Fault> {
+    if accounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let private = sqlx::query_scalar!("select id from accounts where tenant_id = $1 and id = any($2) and kind = 2", ctx.tenant(), accounts);
+    Ok(private.fetch_all(conn).await?)
+}
+
 /// The live account that another system calls so, if it is in `scope`.
 ///
 /// # Errors

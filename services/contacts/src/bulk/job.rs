@@ -10,10 +10,11 @@ use uuid::Uuid;
 use super::change::{self, Change};
 use super::decide::{self, Decision};
 use super::set;
-use crate::account;
+use crate::{account, undo};
 
-/// The kind of job.
-pub const KIND: Kind = Kind { name: "contacts.bulk", permission: super::PERMISSION, step: |run| Box::pin(step(run)), undo: None };
+/// The kind of job. What it did is taken back record by record, but for those that were edited since.
+pub const KIND: Kind =
+    Kind { name: "contacts.bulk", permission: super::PERMISSION, step: |run| Box::pin(step(run)), undo: Some(|run| Box::pin(undo::step(run))) };
 
 const HEADER: [&str; 3] = ["Record", "Reason", "Message"];
 

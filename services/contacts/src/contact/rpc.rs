@@ -216,7 +216,7 @@ impl Contacts {
 ///
 /// # Errors
 /// FAILED_PRECONDITION (CONTACT_OF_PERSON_ACCOUNT).
-pub(crate) async fn require_no_live(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Result<(), Fault> {
+pub async fn require_no_live(db: &Db, ctx: &Ctx, accounts: &[Uuid]) -> Result<(), Fault> {
     if accounts.is_empty() || sql::live_accounts(&mut db.for_tenant(ctx).await?, ctx, accounts).await?.is_empty() {
         return Ok(());
     }

@@ -195,31 +195,37 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry)
 }
 
 /// The contract's word for a constraint that a write violated.
-fn refusal(error: sqlx::Error) -> Fault {
+pub(super) fn refusal(error: sqlx::Error) -> Fault {
     let fault = Fault::from(error);
     match fault.constraint() {
         Some("external_id_taken") => external_id::taken("contact.external_ids"),
-        Some("person_account_contact") => Fault::precondition(
-            "PERSON_ACCOUNT_HAS_CONTACT",
-            "A private customer has one contact and this one has it already; leave the account out of contact.accounts.",
-        )
-        .with("field", "contact.accounts"),
+        Some("person_account_contact") => has_contact(),
         _ => fault,
     }
 }
 
+/// The refusal of a second contact of a private customer.
+#[must_use]
+pub fn has_contact() -> Fault {
+    Fault::precondition(
+        "PERSON_ACCOUNT_HAS_CONTACT",
+        "A private customer has one contact and this one has it already; leave the account out of contact.accounts.",
+    )
+    .with("field", "contact.accounts")
+}
+
 /// What the look-up tables hold of a contact.
-struct Keys {
-    point_kinds: Vec<i16>,
-    points: Vec<String>,
-    systems: Vec<String>,
-    ids: Vec<String>,
-    accounts: Vec<Uuid>,
-    soles: Vec<bool>,
+pub(super) struct Keys {
+    pub(super) point_kinds: Vec<i16>,
+    pub(super) points: Vec<String>,
+    pub(super) systems: Vec<String>,
+    pub(super) ids: Vec<String>,
+    pub(super) accounts: Vec<Uuid>,
+    pub(super) soles: Vec<bool>,
 }
 
 impl Keys {
-    fn of(contact: &Contact) -> Self {
+    pub(super) fn of(contact: &Contact) -> Self {
         let details = contact.details();
         let (point_kinds, points) = contact_point::keys(&details.person.contact_points);
         let (systems, ids) = details.external_ids.iter().map(|id| (id.system.clone(), id.id.clone())).unzip();

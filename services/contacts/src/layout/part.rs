@@ -172,7 +172,9 @@ fn channel_of(kind: Kind) -> Option<Channel> {
     }
 }
 
-fn kind_of(channel: Channel) -> Kind {
+/// The kind of contact points of a channel.
+#[must_use]
+pub fn kind_of(channel: Channel) -> Kind {
     match channel {
         Channel::Email => Kind::Email,
         Channel::Phone => Kind::Phone,

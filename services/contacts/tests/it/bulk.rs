@@ -8,7 +8,8 @@ use rapport_contacts_api::v1::bulk_service_client::BulkServiceClient;
 use rapport_kit::jobs::Kind;
 use rapport_kit::tasks::Window;
 use rapport_kit::testing::Subject;
-use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel, Job, JobState};
+use rapport_proto::common::v1::job_service_client::JobServiceClient;
+use rapport_proto::common::v1::{FieldEffect, FieldRule, GrantLevel, Job, JobState, UndoJobRequest};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -171,6 +172,47 @@ async fn what_cannot_be_changed_is_listed_with_the_reason_and_the_rest_is_change
     assert_eq!((job.done_count, job.refused_count), (2, 1));
     assert_eq!(refused(&desk, &desk.clerk, &job).await, [(sole.name.clone(), "CONTACT_OF_PERSON_ACCOUNT".to_owned())]);
     assert!(read(&desk, &sole.name).await.delete_time.is_none() && read(&desk, &free.name).await.delete_time.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bulk_change_did_is_taken_back_but_for_what_was_edited_since() {
+    let desk = Desk::open().await;
+    let (kept, edited) = (tagged(&desk, "Kept", "vip").await, tagged(&desk, "Edited", "vip").await);
+    let parent = pb::Account { display_name: "Nordlicht".to_owned(), ..pb::Account::default() };
+    let parent = desk.accounts().create_account(desk.clerk.request(pb::CreateAccountRequest { account: Some(parent) })).await.unwrap().into_inner();
+    let child = pb::Account { display_name: "Nordlicht Nord".to_owned(), parent: parent.name.clone(), ..pb::Account::default() };
+    let child = desk.accounts().create_account(desk.clerk.request(pb::CreateAccountRequest { account: Some(child) })).await.unwrap().into_inner();
+    let of_accounts = |change: Change| pb::BulkChange {
+        collection: "accounts".to_owned(),
+        filter: String::new(),
+        names: vec![child.name.clone()],
+        change: Some(change),
+    };
+    let tagging = make(&desk, &desk.clerk, &contacts("tags:vip", Change::AddTags(tags(&["gold"])))).await;
+    assert!(tagging.undoable);
+    desk.tag(&edited.name, "silver", None).await.unwrap();
+    let deletion = make(&desk, &desk.clerk, &of_accounts(Change::Delete(true))).await;
+
+    let undone = undo(&desk, &tagging).await;
+    assert_eq!((undone.state(), undone.done_count, undone.refused_count), (JobState::Succeeded, 2, 1));
+    assert_eq!(read(&desk, &kept.name).await.tags, ["vip"]);
+    assert_eq!(read(&desk, &edited.name).await.tags, ["silver"]);
+    let undone = undo(&desk, &deletion).await;
+    assert_eq!((undone.state(), undone.done_count, undone.refused_count), (JobState::Succeeded, 1, 0));
+    let get = desk.clerk.request(pb::GetAccountRequest { name: child.name.clone(), as_of: None });
+    let back = desk.accounts().get_account(get).await.unwrap().into_inner();
+    assert_eq!((back.delete_time, back.parent), (None, parent.name));
+    let deletion = make(&desk, &desk.clerk, &contacts("tags:vip", Change::Delete(true))).await;
+    assert!(read(&desk, &kept.name).await.delete_time.is_some());
+    assert_eq!(undo(&desk, &deletion).await.refused_count, 0);
+    assert_eq!(read(&desk, &kept.name).await.delete_time, None);
+}
+
+/// The job that takes another one back, once it has ended.
+async fn undo(desk: &Desk, job: &Job) -> Job {
+    let request = desk.clerk.request(UndoJobRequest { name: job.name.clone() });
+    let undo = JobServiceClient::new(desk.service.channel.clone()).undo_job(request).await.expect("the job can be undone").into_inner();
+    ended(desk, &desk.clerk, &undo.name).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod bulk;
 mod entries;
 mod exports;
+mod imports;
 mod numbers;
 mod owners;
 mod repeats;

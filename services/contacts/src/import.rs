@@ -1,0 +1,37 @@
+//! Imports: contacts and accounts out of a file, by a job that works in steps of at most 500 rows.
+//!
+//! Guarantees: each row of the file is counted once, as created, updated, unchanged or refused, and a refused one comes
+//! back in a file with its line and its reason. A step is one transaction: its records, their journal rows, the report,
+//! what is remembered of its rows and its refused ones commit together, so that a process that dies anywhere changes
+//! nothing of the end. A dry run takes the same steps and rolls back what they wrote. Whoever asked for the import is
+//! asked about again at each step. Memory is bounded: of a file, a few megabytes are read at a time.
+//!
+//! ```text
+//! file → text (encoding) → csv (rows of cells) → mapping (cells of the layout) → contact (record, decision) → write
+//! ```
+
+pub mod account;
+pub mod contact;
+pub mod country;
+pub mod csv;
+pub mod link;
+pub mod mapping;
+pub mod matching;
+pub mod merge;
+pub mod order;
+pub mod plan;
+pub mod refused;
+pub mod report;
+pub mod rpc;
+pub mod step;
+pub mod suggest;
+pub mod text;
+pub mod window;
+pub mod write;
+
+pub use rpc::Imports;
+
+/// The kind of its jobs.
+pub const KIND: &str = "contacts.import";
+/// What whoever asks for one must be permitted.
+pub const PERMISSION: &str = "contacts.import.create";

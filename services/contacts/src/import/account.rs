@@ -1,0 +1,179 @@
+//! Rows as accounts: what each is about, and what becomes of it. Parents are found when every row has been read
+//! ([`super::link`]), because they may stand below their children.
+
+use std::collections::{HashMap, HashSet};
+
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::ImportMode;
+use rapport_contacts_api::v1::import_match::By;
+use rapport_kit::{Fault, clock, name};
+use rapport_proto::common::v1::ExternalId;
+use uuid::Uuid;
+
+use super::csv::Row;
+use super::matching::{self, Marks};
+use super::plan::{self, Outcome, Plan, Planned, Seen};
+use super::{merge, write};
+use crate::account::surroundings::Surroundings;
+use crate::account::write::Decided;
+use crate::account::{Account, COLLECTION, convert, sql};
+use crate::layout::{self, Column, Resource};
+use crate::violations::Violations;
+use crate::{batch, external_id, region};
+
+const READ: &str = "contacts.account.read";
+const CREATE: &str = "contacts.account.create";
+const UPDATE: &str = "contacts.account.update";
+
+/// A row that becomes an account or stays one, with the parent that it names.
+#[derive(Debug)]
+pub struct Change {
+    /// What is written; none if the account is as the row says.
+    pub decided: Option<Decided>,
+    /// The account.
+    pub id: Uuid,
+    /// What the row calls the parent; empty if it names none.
+    pub parent: String,
+}
+
+/// A row as it was read; the parent stands apart.
+struct Read {
+    sent: pb::Account,
+    parent: String,
+    empty: Vec<Column>,
+    keys: Vec<String>,
+    /// What other rows may call it as their parent.
+    called: Vec<String>,
+}
+
+/// What stands around the rows of a step.
+struct Around {
+    surroundings: Surroundings,
+    matched: HashMap<String, Vec<Uuid>>,
+    changeable: HashMap<Uuid, Account>,
+    holders: HashMap<(String, String), Uuid>,
+    /// Legal entities that are known here.
+    entities: HashSet<Uuid>,
+    region: Option<rlibphonenumber::Region>,
+}
+
+/// Decides about every row.
+///
+/// # Errors
+/// What the database answers; refusals of rows are in the answer.
+pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Change>>, Fault> {
+    let country = region::country(plan.run.db(), plan.run.ctx(), None).await?;
+    let region = country.as_deref().and_then(|country| country.parse().ok());
+    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row, country.as_deref())).collect();
+    for read in reads.iter_mut().flatten() {
+        (read.keys, read.called) = (plan.way.keys(&marks(&read.sent), region), plan.link.keys(&marks(&read.sent)));
+    }
+    let around = around(plan, &reads, region).await?;
+    let mut seen = Seen::read(plan, reads.iter().flatten().flat_map(|read| seen_keys(read, &around)).collect()).await?;
+    let mut planned = Vec::with_capacity(rows.len());
+    for (row, read) in rows.iter().zip(reads) {
+        planned.push(match read {
+            Err(fault) => Planned::refused(row, fault),
+            Ok(read) => {
+                let mut keys = seen_keys(&read, &around);
+                let called: Vec<String> = read.called.iter().map(|key| write::called(key)).collect();
+                let decided = seen.require_new(&keys).and_then(|()| decide(plan, &around, read));
+                keys.extend(called);
+                seen.settle(row, keys, decided)
+            }
+        });
+    }
+    Ok(planned)
+}
+
+fn read(plan: &Plan<'_>, row: &mut Row, country: Option<&str>) -> Result<Read, Fault> {
+    let filled = plan.fill(row)?;
+    let mut found = Violations::default();
+    let mut sent = layout::account::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
+    found.finish()?;
+    plan::settle_addresses(&mut sent.addresses, country);
+    let parent = std::mem::take(&mut sent.parent);
+    let empty = if plan.rules.clear_empty { filled.empty } else { Vec::new() };
+    Ok(Read { sent, parent, empty, keys: Vec::new(), called: Vec::new() })
+}
+
+fn marks(sent: &pb::Account) -> Marks<'_> {
+    Marks {
+        record: &sent.name,
+        external_ids: &sent.external_ids,
+        points: &sent.contact_points,
+        number: &sent.number,
+        display_name: &sent.display_name,
+    }
+}
+
+async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<rlibphonenumber::Region>) -> Result<Around, Fault> {
+    let (run, ctx) = (plan.run, plan.run.ctx());
+    let sent: Vec<pb::Account> =
+        reads.iter().flatten().map(|read| pb::Account { owner: plan.owner(&read.sent.owner), ..read.sent.clone() }).collect();
+    let keys: Vec<String> = reads.iter().flatten().flat_map(|read| read.keys.clone()).collect();
+    let mut conn = run.db().for_tenant(ctx).await?;
+    let matched = matching::find(&mut conn, ctx, &ctx.scope_of(READ), Resource::Account, plan.way, &keys).await?;
+    let ids: Vec<Uuid> = matched.values().flatten().copied().collect();
+    let changeable = if ids.is_empty() { Vec::new() } else { sql::get_many(&mut conn, ctx, &ctx.scope_of(UPDATE), &ids).await? };
+    let holders = plan::holders(&mut conn, ctx, COLLECTION, sent.iter().flat_map(|sent| &sent.external_ids)).await?;
+    let named: Vec<Uuid> = sent.iter().filter_map(|sent| Some(name::split(&sent.legal_entity)?.1)).collect();
+    let entities = plan::entities(&mut conn, ctx, &named).await?;
+    drop(conn);
+    let changeable: HashMap<Uuid, Account> = changeable.into_iter().map(|account| (account.id(), account)).collect();
+    // A telephone number is read in the country of the legal entity, which may be the stored one.
+    let stored = changeable.values().map(|account| convert::to_proto(account.clone()));
+    let all: Vec<pb::Account> = sent.into_iter().chain(stored).collect();
+    let surroundings = Surroundings::read(run.db(), run.policy(), ctx, &all, None).await?;
+    Ok(Around { surroundings, matched, changeable, holders, entities, region })
+}
+
+/// What a row is about, for rows that come after it.
+fn seen_keys(read: &Read, around: &Around) -> Vec<String> {
+    let matched = matching::one(&around.matched, &read.keys).ok().flatten();
+    let by = read.keys.iter().map(|key| format!("m:{key}"));
+    let pairs = read.sent.external_ids.iter().map(|pair| format!("x:{}:{}", pair.system, pair.id));
+    by.chain(pairs).chain(matched.map(|id| format!("r:{id}"))).collect()
+}
+
+fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change>, Fault> {
+    let ctx = plan.run.ctx();
+    let known = matching::one(&around.matched, &read.keys)?;
+    if known.is_none() && plan.requires_keys() && read.keys.is_empty() {
+        return Err(plan::without_key());
+    }
+    let held = |pair: &ExternalId| around.holders.get(&(pair.system.clone(), pair.id.clone()));
+    if read.sent.external_ids.iter().filter_map(held).any(|holder| Some(*holder) != known) {
+        return Err(external_id::taken("account.external_ids"));
+    }
+    if name::split(&read.sent.legal_entity).is_some_and(|(_, entity)| !around.entities.contains(&entity)) {
+        return Err(plan::entity_unknown());
+    }
+    let Some(id) = known else {
+        // Numbers and names are given by the service: a row cannot bring its own.
+        if plan.mode == ImportMode::Update || matches!(plan.way.by, By::Number | By::Record) {
+            return Err(plan::unknown());
+        }
+        batch::require_create(ctx, CREATE)?;
+        let sent = pb::Account { name: String::new(), number: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
+        let kind = convert::kind(&sent);
+        let created = Account::create(clock::new_id(), kind, around.surroundings.new_details(ctx, sent)?, ctx.now());
+        let id = created.0.id();
+        return Ok(Outcome::Write(Box::new(Change { decided: Some(Decided::created(created)), id, parent: read.parent })));
+    };
+    if matches!(plan.mode, ImportMode::Create | ImportMode::Unspecified) {
+        return Err(plan::known());
+    }
+    let before = around.changeable.get(&id).ok_or_else(|| batch::read_only(&name::format(COLLECTION, id)))?;
+    if read.sent.kind != 0 && convert::kind(&read.sent) != before.kind() {
+        return Err(Fault::invalid("Kind", "stays what it was when the account was created"));
+    }
+    let merged = merge::account(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+    let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
+    let mut after = before.clone();
+    let decided = after.change(details, ctx.now())?.map(|fact| Decided::changed(before, after, fact));
+    if decided.is_none() && read.parent.is_empty() {
+        return Ok(Outcome::Keep);
+    }
+    Ok(Outcome::Write(Box::new(Change { decided, id, parent: read.parent })))
+}

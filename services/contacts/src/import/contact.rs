@@ -1,0 +1,200 @@
+//! Rows as contacts: what each is about, and what becomes of it.
+
+use std::collections::HashMap;
+
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::ImportMode;
+use rapport_kit::journal::Entry;
+use rapport_kit::{Fault, clock, name};
+use rlibphonenumber::Region;
+use uuid::Uuid;
+
+use super::csv::Row;
+use super::matching::{self, Marks};
+use super::merge;
+use super::plan::{self, Outcome, Plan, Planned, Seen};
+use crate::contact::surroundings::Surroundings;
+use crate::contact::{COLLECTION, Contact, Fact, convert, sql};
+use crate::layout::{self, Column, Resource};
+use crate::violations::Violations;
+use crate::{account, batch, contact, events, external_id, region};
+
+const READ: &str = "contacts.contact.read";
+const CREATE: &str = "contacts.contact.create";
+const UPDATE: &str = "contacts.contact.update";
+
+/// A change of a contact that was decided and not written yet.
+#[derive(Debug)]
+pub struct Change {
+    /// The contact after it.
+    pub contact: Contact,
+    /// What happens.
+    pub fact: Fact,
+    /// What the journal says of it.
+    pub entry: Entry,
+}
+
+/// A row as it was read.
+struct Read {
+    sent: pb::Contact,
+    empty: Vec<Column>,
+    keys: Vec<String>,
+}
+
+/// What stands around the rows of a step.
+struct Around {
+    region: Option<Region>,
+    surroundings: Surroundings,
+    /// Records that the caller sees, by what rows are matched by.
+    matched: HashMap<String, Vec<Uuid>>,
+    /// Of these, the ones that the caller may change.
+    changeable: HashMap<Uuid, Contact>,
+    /// Whose the external ids of the rows are, seen or not.
+    holders: HashMap<(String, String), Uuid>,
+    /// Private customers that have their contact, with it.
+    customers: HashMap<Uuid, Uuid>,
+}
+
+/// Decides about every row.
+///
+/// # Errors
+/// What the database answers; refusals of rows are in the answer.
+pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Change>>, Fault> {
+    let (run, ctx) = (plan.run, plan.run.ctx());
+    let country = region::country(run.db(), ctx, None).await?;
+    let region = country.as_deref().and_then(|country| country.parse().ok());
+    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row, country.as_deref())).collect();
+    link(plan, &mut reads).await?;
+    for read in reads.iter_mut().flatten() {
+        read.keys = plan.way.keys(&marks(&read.sent), region);
+    }
+    let around = around(plan, &reads, region).await?;
+    let keys = reads.iter().flatten().flat_map(|read| seen_keys(read, &around)).collect();
+    let mut seen = Seen::read(plan, keys).await?;
+    let mut planned = Vec::with_capacity(rows.len());
+    for (row, read) in rows.iter().zip(reads) {
+        planned.push(match read {
+            Err(fault) => Planned::refused(row, fault),
+            Ok(read) => {
+                let mut keys = seen_keys(&read, &around);
+                let decided = match seen.require_new(&keys) {
+                    Ok(()) => decide(plan, &around, read).await,
+                    Err(repeated) => Err(repeated),
+                };
+                // The one contact of a private customer takes that place, also from rows that come after it.
+                let places = decided.as_ref().map(places).unwrap_or_default();
+                let decided = decided.and_then(|outcome| if seen.require_new(&places).is_ok() { Ok(outcome) } else { Err(sql::has_contact()) });
+                keys.extend(places);
+                seen.settle(row, keys, decided)
+            }
+        });
+    }
+    Ok(planned)
+}
+
+/// A row's cells as a contact; accounts are still as the cells name them.
+fn read(plan: &Plan<'_>, row: &mut Row, country: Option<&str>) -> Result<Read, Fault> {
+    let filled = plan.fill(row)?;
+    let mut found = Violations::default();
+    let mut sent = layout::contact::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
+    found.finish()?;
+    if let Some(person) = &mut sent.person {
+        plan::settle_addresses(&mut person.addresses, country);
+    }
+    Ok(Read { sent, empty: if plan.rules.clear_empty { filled.empty } else { Vec::new() }, keys: Vec::new() })
+}
+
+/// Puts the names of accounts in the place of what cells call them.
+async fn link(plan: &Plan<'_>, reads: &mut [Result<Read, Fault>]) -> Result<(), Fault> {
+    let roles = reads.iter().flatten().flat_map(|read| &read.sent.accounts);
+    let keys: Vec<String> = roles.filter_map(|role| plan.link.key(&role.account)).collect();
+    let found = plan.linked(keys).await?;
+    for slot in reads.iter_mut() {
+        let Ok(read) = slot else { continue };
+        for role in &mut read.sent.accounts {
+            match found.one(&plan.link, &role.account) {
+                Ok(id) => role.account = name::format(account::COLLECTION, id),
+                Err(fault) => {
+                    *slot = Err(fault);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn marks(sent: &pb::Contact) -> Marks<'_> {
+    let points = sent.person.as_ref().map_or(&[][..], |person| &person.contact_points);
+    Marks { record: &sent.name, external_ids: &sent.external_ids, points, number: "", display_name: "" }
+}
+
+async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<Region>) -> Result<Around, Fault> {
+    let (run, ctx) = (plan.run, plan.run.ctx());
+    let sent: Vec<pb::Contact> =
+        reads.iter().flatten().map(|read| pb::Contact { owner: plan.owner(&read.sent.owner), ..read.sent.clone() }).collect();
+    let surroundings = Surroundings::read(run.db(), run.policy(), ctx, &sent, None).await?;
+    let keys: Vec<String> = reads.iter().flatten().flat_map(|read| read.keys.clone()).collect();
+    let mut conn = run.db().for_tenant(ctx).await?;
+    let matched = matching::find(&mut conn, ctx, &ctx.scope_of(READ), Resource::Contact, plan.way, &keys).await?;
+    let ids: Vec<Uuid> = matched.values().flatten().copied().collect();
+    let changeable = if ids.is_empty() { Vec::new() } else { sql::get_many(&mut conn, ctx, &ctx.scope_of(UPDATE), &ids).await? };
+    let pairs = sent.iter().flat_map(|sent| &sent.external_ids);
+    let holders = plan::holders(&mut conn, ctx, COLLECTION, pairs).await?;
+    let accounts: Vec<Uuid> = sent.iter().flat_map(|sent| &sent.accounts).filter_map(|role| Some(name::split(&role.account)?.1)).collect();
+    let customers = plan::customers(&mut conn, ctx, &accounts).await?;
+    let changeable = changeable.into_iter().map(|contact| (contact.id(), contact)).collect();
+    Ok(Around { region, surroundings, matched, changeable, holders, customers })
+}
+
+/// What a row is about, for rows that come after it.
+fn seen_keys(read: &Read, around: &Around) -> Vec<String> {
+    let matched = matching::one(&around.matched, &read.keys).ok().flatten();
+    let by = read.keys.iter().map(|key| format!("m:{key}"));
+    let pairs = read.sent.external_ids.iter().map(|pair| format!("x:{}:{}", pair.system, pair.id));
+    by.chain(pairs).chain(matched.map(|id| format!("r:{id}"))).collect()
+}
+
+/// The places with private customers that a contact takes.
+fn places(outcome: &Outcome<Change>) -> Vec<String> {
+    let Outcome::Write(change) = outcome else { return Vec::new() };
+    change.contact.details().accounts.iter().filter(|role| role.sole).map(|role| format!("s:{}", role.account)).collect()
+}
+
+async fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change>, Fault> {
+    let ctx = plan.run.ctx();
+    let known = matching::one(&around.matched, &read.keys)?;
+    if known.is_none() && plan.requires_keys() && read.keys.is_empty() {
+        return Err(plan::without_key());
+    }
+    let held = |pair: &rapport_proto::common::v1::ExternalId| around.holders.get(&(pair.system.clone(), pair.id.clone()));
+    if read.sent.external_ids.iter().filter_map(held).any(|holder| Some(*holder) != known) {
+        return Err(external_id::taken("contact.external_ids"));
+    }
+    let (contact, fact) = match (known, plan.mode) {
+        (None, ImportMode::Update) => return Err(plan::unknown()),
+        (Some(_), ImportMode::Create | ImportMode::Unspecified) => return Err(plan::known()),
+        (None, _) => {
+            batch::require_create(ctx, CREATE)?;
+            let sent = pb::Contact { name: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
+            Contact::create(clock::new_id(), around.surroundings.new_details(ctx, sent)?, ctx.now())
+        }
+        (Some(id), _) => {
+            let before = around.changeable.get(&id).ok_or_else(|| batch::read_only(&name::format(COLLECTION, id)))?;
+            let merged = merge::contact(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+            let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
+            contact::rpc::require_no_live(plan.run.db(), ctx, &before.details().leaves(&details.accounts)).await?;
+            let mut after = before.clone();
+            match after.change(details, ctx.now())? {
+                None => return Ok(Outcome::Keep),
+                Some(fact) => (after, fact),
+            }
+        }
+    };
+    let mut soles = contact.details().accounts.iter().filter(|role| role.sole);
+    if soles.any(|role| around.customers.get(&role.account).is_some_and(|holder| *holder != contact.id())) {
+        return Err(sql::has_contact());
+    }
+    let entry = events::contact(ctx, &contact, fact)?;
+    Ok(Outcome::Write(Box::new(Change { contact, fact, entry })))
+}

@@ -1,0 +1,365 @@
+//! What deciding about rows has in common, whatever they become.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::ImportMode;
+use rapport_contacts_api::v1::import_match::By;
+use rapport_kit::db::Conn;
+use rapport_kit::filter::fold;
+use rapport_kit::jobs::Run;
+use rapport_kit::{Ctx, Fault, name};
+use rapport_proto::common::v1::ExternalId;
+use uuid::Uuid;
+
+use super::country;
+use super::csv::Row;
+use super::mapping::{Filled, Mapping};
+use super::matching::{self, Match};
+use super::order::Order;
+use super::report;
+use crate::account;
+use crate::layout::Resource;
+use crate::violations::Violations;
+
+/// An import at the beginning of a step.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The step.
+    pub run: &'a Run,
+    /// What is to be done.
+    pub order: &'a Order,
+    /// What becomes of rows.
+    pub rules: &'a pb::ImportRules,
+    /// Which cells fill which fields.
+    pub mapping: Mapping,
+    /// What rows may do.
+    pub mode: ImportMode,
+    /// How records are told.
+    pub way: Match<'a>,
+    /// How accounts are told that cells name.
+    pub link: Link<'a>,
+}
+
+/// What is to become of a row.
+#[derive(Debug)]
+pub enum Outcome<W> {
+    /// A record is made or changed.
+    Write(Box<W>),
+    /// Its record is as the row says.
+    Keep,
+    /// Nothing, for this reason.
+    Refuse(Fault),
+}
+
+/// A row and what is to become of it.
+#[derive(Debug)]
+pub struct Planned<W> {
+    /// Line on which it begins.
+    pub line: i64,
+    /// Where it stands in the window.
+    pub place: Range<usize>,
+    /// What is to become of it.
+    pub outcome: Outcome<W>,
+    /// What it is about, to be remembered.
+    pub keys: Vec<String>,
+}
+
+impl<W> Planned<W> {
+    /// A refused row.
+    #[must_use]
+    pub fn refused(row: &Row, fault: Fault) -> Self {
+        Self { line: row.line, place: row.place.clone(), outcome: Outcome::Refuse(fault), keys: Vec::new() }
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// The plan that `order` makes.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (FIELD_READ_ONLY, FIELD_HIDDEN): rights may have changed since
+    /// the import was asked for.
+    pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
+        let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
+        let (mapping, way, link) = checked(run.ctx(), rules, &order.header)?;
+        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link })
+    }
+
+    /// What a row fills; its cells are taken out of it.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer because of a quotation mark; what reading
+    /// it said.
+    pub fn fill(&self, row: &mut Row) -> Result<Filled, Fault> {
+        let cells = std::mem::replace(&mut row.cells, Ok(Vec::new()))?;
+        let width = self.order.header.len();
+        let beyond = cells.iter().skip(width).any(|cell| !cell.trim().is_empty());
+        // Empty cells at the end may be left out. A cell that holds the ones that are missing was quoted by mistake.
+        let missing = width.saturating_sub(cells.len());
+        let delimiter = char::from(self.order.dialect().delimiter);
+        let swallowed = missing > 0 && cells.iter().any(|cell| cell.matches(delimiter).count() >= missing);
+        if beyond || swallowed {
+            return Err(Fault::argument(
+                "ROW_UNEVEN",
+                format!("The row has {} cells and the header {width}; look at its quotation marks.", cells.len()),
+            )
+            .with("cells", cells.len().to_string())
+            .with("columns", width.to_string()));
+        }
+        Ok(self.mapping.fill(&cells))
+    }
+
+    /// Who gets a new record whose row names `owner`.
+    #[must_use]
+    pub fn owner(&self, owner: &str) -> String {
+        if owner.is_empty() { self.rules.owner.clone() } else { owner.to_owned() }
+    }
+
+    /// Whether rows without what they are matched by are refused.
+    #[must_use]
+    pub fn requires_keys(&self) -> bool {
+        self.mode == ImportMode::Update
+    }
+
+    /// The accounts that `keys` stand for.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn linked(&self, mut keys: Vec<String>) -> Result<Linked, Fault> {
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(Linked { found: HashMap::new() });
+        }
+        let ctx = self.run.ctx();
+        let scope = ctx.scope_of("contacts.account.read");
+        let found = matching::find(&mut self.run.db().for_tenant(ctx).await?, ctx, &scope, Resource::Account, self.link.way, &keys).await?;
+        Ok(Linked { found })
+    }
+}
+
+/// Reads and checks `rules` for a file with this header, under the caller's rights.
+///
+/// # Errors
+/// As [`Plan::of`].
+pub fn checked<'a>(ctx: &Ctx, rules: &'a pb::ImportRules, header: &[String]) -> Result<(Mapping, Match<'a>, Link<'a>), Fault> {
+    let mapping = Mapping::parse(rules, header)?;
+    let mut found = Violations::default();
+    let way = Match::parse(&mut found, "rules.match", mapping.resource, rules.r#match.as_ref());
+    let link = Match::parse(&mut found, "rules.account_match", Resource::Account, rules.account_match.as_ref());
+    if matches!(link.by, By::Email | By::Phone) {
+        found.add("rules.account_match.by", "must be an external id, the number or the name of the account");
+    }
+    if matches!(rules.mode(), ImportMode::CreateOrUpdate | ImportMode::Update) && way.by == By::Unspecified {
+        found.add("rules.match", "is required, unless every row becomes a new record");
+    }
+    found.finish()?;
+    mapping.require_writable(ctx)?;
+    way.require_readable(ctx, mapping.resource)?;
+    link.require_readable(ctx, Resource::Account)?;
+    Ok((mapping, way, Link { way: link }))
+}
+
+/// How cells say which account they mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    way: Match<'a>,
+}
+
+/// Accounts that cells mean.
+#[derive(Debug)]
+pub struct Linked {
+    found: HashMap<String, Vec<Uuid>>,
+}
+
+impl<'a> Link<'a> {
+    /// How it is told which account is meant.
+    #[must_use]
+    pub fn way(&self) -> Match<'a> {
+        self.way
+    }
+
+    /// What cells may call the account by that has these marks.
+    #[must_use]
+    pub fn keys(&self, marks: &matching::Marks<'_>) -> Vec<String> {
+        self.way.keys(marks, None)
+    }
+
+    /// What the account is looked for by; none for one that is named outright.
+    #[must_use]
+    pub fn key(&self, cell: &str) -> Option<String> {
+        if account_id(cell).is_some() {
+            return None;
+        }
+        Some(if self.way.by == By::DisplayName { fold(cell) } else { cell.to_owned() })
+    }
+}
+
+impl Linked {
+    /// Accounts that were found by what cells mean them by.
+    #[must_use]
+    pub fn of(found: HashMap<String, Vec<Uuid>>) -> Self {
+        Self { found }
+    }
+
+    /// The account that a cell means.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION (ACCOUNT_UNKNOWN, MATCH_AMBIGUOUS).
+    pub fn one(&self, link: &Link<'_>, cell: &str) -> Result<Uuid, Fault> {
+        let Some(key) = link.key(cell) else { return account_id(cell).ok_or_else(unlinked) };
+        matching::one(&self.found, &[key])?.ok_or_else(unlinked)
+    }
+}
+
+fn account_id(cell: &str) -> Option<Uuid> {
+    name::split(cell).filter(|(collection, _)| *collection == account::COLLECTION).map(|(_, id)| id)
+}
+
+/// The refusal of a name of an account that stands for none.
+#[must_use]
+pub fn unlinked() -> Fault {
+    Fault::precondition("ACCOUNT_UNKNOWN", "There is no account that you may see for what the row calls one; import the accounts first.")
+}
+
+/// What rows before were about.
+#[derive(Debug)]
+pub struct Seen {
+    lines: HashMap<String, i64>,
+}
+
+impl Seen {
+    /// What the rows of earlier steps were about, of `keys`.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn read(plan: &Plan<'_>, keys: Vec<String>) -> Result<Self, Fault> {
+        let ctx = plan.run.ctx();
+        let keys: Vec<String> = keys.into_iter().filter(|key| !key.contains('\0')).collect();
+        if keys.is_empty() {
+            return Ok(Self { lines: HashMap::new() });
+        }
+        let lines = report::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
+        Ok(Self { lines })
+    }
+
+    /// Refuses a second row about one record.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT (ROW_REPEATED) naming the line of the first one.
+    pub fn require_new(&self, keys: &[String]) -> Result<(), Fault> {
+        match keys.iter().find_map(|key| self.lines.get(key)) {
+            None => Ok(()),
+            Some(line) => {
+                Err(Fault::argument("ROW_REPEATED", format!("Line {line} is about the same record; keep one of the two."))
+                    .with("line", line.to_string()))
+            }
+        }
+    }
+
+    /// The row with what was decided; one that is not refused is remembered.
+    pub fn settle<W>(&mut self, row: &Row, keys: Vec<String>, decided: Result<Outcome<W>, Fault>) -> Planned<W> {
+        match decided {
+            Err(fault) => Planned::refused(row, fault),
+            Ok(outcome) => {
+                self.lines.extend(keys.iter().map(|key| (key.clone(), row.line)));
+                Planned { line: row.line, place: row.place.clone(), outcome, keys }
+            }
+        }
+    }
+}
+
+/// Puts the codes of countries in the place of their names, and the tenant's own country where none stands.
+pub fn settle_addresses(addresses: &mut [pb::Address], country: Option<&str>) {
+    for address in addresses {
+        let region = &mut address.postal_address.get_or_insert_default().region_code;
+        let code = if region.is_empty() { country } else { country::code(region) };
+        if let Some(code) = code {
+            code.clone_into(region);
+        }
+    }
+}
+
+/// Whose the external ids are, seen or not.
+///
+/// # Errors
+/// What the database answers.
+pub async fn holders<'a>(
+    conn: &mut Conn,
+    ctx: &Ctx,
+    collection: &str,
+    pairs: impl Iterator<Item = &'a ExternalId>,
+) -> Result<HashMap<(String, String), Uuid>, Fault> {
+    let sound = pairs.filter(|pair| !pair.system.contains('\0') && !pair.id.contains('\0'));
+    let (systems, ids): (Vec<String>, Vec<String>) = sound.map(|pair| (pair.system.clone(), pair.id.clone())).unzip();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        "select e.system, e.external_id, e.record_id from unnest($3::text[], $4::text[]) sent(system, id) join external_ids e
+           on e.system = sent.system and e.external_id = sent.id
+         where e.tenant_id = $1 and e.collection = $2 and e.live",
+        ctx.tenant(),
+        collection,
+        &systems,
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.system, row.external_id), row.record_id)).collect())
+}
+
+/// Private customers among `accounts` that have their contact, with it.
+///
+/// # Errors
+/// What the database answers.
+pub async fn customers(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<HashMap<Uuid, Uuid>, Fault> {
+    if accounts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        "select account_id, contact_id from contact_accounts where tenant_id = $1 and account_id = any($2) and sole",
+        ctx.tenant(),
+        accounts
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row.contact_id)).collect())
+}
+
+/// Those of `ids` that are legal entities which are known here.
+///
+/// # Errors
+/// What the database answers.
+pub async fn entities(conn: &mut Conn, ctx: &Ctx, ids: &[Uuid]) -> Result<HashSet<Uuid>, Fault> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let known = sqlx::query_scalar!("select id from legal_entities where tenant_id = $1 and id = any($2)", ctx.tenant(), ids);
+    Ok(known.fetch_all(conn).await?.into_iter().collect())
+}
+
+/// The refusal of a legal entity that is not known here.
+#[must_use]
+pub fn entity_unknown() -> Fault {
+    Fault::precondition("LEGAL_ENTITY_UNKNOWN", "There is no such legal entity, or it was created a moment ago; check it or import again.")
+}
+
+/// The refusal of a row about a record that is there, where rows become new ones.
+#[must_use]
+pub fn known() -> Fault {
+    Fault::exists("RECORD_KNOWN", "There is a record already that the row is about; import it with a mode that updates.")
+}
+
+/// The refusal of a row about no record, where rows change those that there are.
+#[must_use]
+pub fn unknown() -> Fault {
+    Fault::precondition("RECORD_UNKNOWN", "There is no record that you may see and that the row is about; import it with a mode that creates.")
+}
+
+/// The refusal of a row without what it is matched by.
+#[must_use]
+pub fn without_key() -> Fault {
+    Fault::argument("MATCH_MISSING", "The row has nothing in the columns that it is matched by.")
+}

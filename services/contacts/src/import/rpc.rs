@@ -1,0 +1,107 @@
+//! The import service: what a file is, the start of its import, and what that did.
+
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::import_service_server::ImportService;
+use rapport_kit::command::{self, Done};
+use rapport_kit::files::Files;
+use rapport_kit::jobs::{Asked, Jobs};
+use rapport_kit::{Ctx, Db, Fault, name};
+use rapport_proto::common::v1::Job;
+use tonic::{Request, Response, Status};
+
+use super::order::{self, Looked, Order};
+use super::{KIND, mapping, plan, report, suggest};
+use crate::contact;
+use crate::layout::Resource;
+use crate::violations::Violations;
+
+/// Serves imports.
+#[derive(Debug, Clone)]
+pub struct Imports {
+    db: Db,
+    files: Files,
+    jobs: Jobs,
+}
+
+#[tonic::async_trait]
+impl ImportService for Imports {
+    async fn inspect_import(&self, request: Request<pb::InspectImportRequest>) -> Result<Response<pb::InspectImportResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        Ok(Response::new(self.inspect(&ctx, request.into_inner()).await?))
+    }
+
+    async fn start_import(&self, request: Request<pb::StartImportRequest>) -> Result<Response<Job>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let job = match self.start(&ctx, request.into_inner()).await {
+            Ok(job) => job,
+            // A repetition gets the first answer, whatever has become of the file.
+            Err(refusal) => command::answer(&self.db, &ctx, Err::<Done<Job>, Fault>(refusal)).await?,
+        };
+        Ok(Response::new(job))
+    }
+
+    async fn get_import_report(&self, request: Request<pb::GetImportReportRequest>) -> Result<Response<pb::ImportReport>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let id = name::parse_own("contacts", "jobs", &request.get_ref().job, "job")?;
+        let report = report::read(&self.db, &ctx, &ctx.scope(), id).await?;
+        Ok(Response::new(report.ok_or_else(|| Fault::not_found(&request.get_ref().job))?))
+    }
+}
+
+impl Imports {
+    /// Imports into `db`, out of `files`.
+    #[must_use]
+    pub fn new(db: Db, files: Files, jobs: Jobs) -> Self {
+        Self { db, files, jobs }
+    }
+
+    async fn inspect(&self, ctx: &Ctx, request: pb::InspectImportRequest) -> Result<pb::InspectImportResponse, Fault> {
+        let mut found = Violations::default();
+        let collection = if request.collection.is_empty() { contact::COLLECTION } else { &request.collection };
+        let resource: Resource = mapping::resource(&mut found, "collection", collection);
+        found.finish()?;
+        let file = self.files.ready(ctx, &request.file, "file").await?;
+        let looked = order::look(&self.files, ctx, &file, &request.source.unwrap_or_default()).await?;
+        let layout = suggest::layout(resource, &looked.header);
+        Ok(pb::InspectImportResponse {
+            source: Some(source(&looked)),
+            columns: suggest::columns(resource, layout, &looked.header),
+            layout: layout.into(),
+            header: looked.header,
+            rows: looked.rows.into_iter().map(|cells| pb::ImportRow { cells }).collect(),
+            estimated_row_count: looked.estimated,
+        })
+    }
+
+    async fn start(&self, ctx: &Ctx, request: pb::StartImportRequest) -> Result<Job, Fault> {
+        let rules = request.rules.ok_or_else(|| Fault::invalid("rules", "is required"))?;
+        let file = self.files.ready(ctx, &request.file, "file").await?;
+        let looked = order::look(&self.files, ctx, &file, &request.source.unwrap_or_default()).await?;
+        plan::checked(ctx, &rules, &looked.header)?;
+        let order = Order {
+            rules: Some(rules),
+            encoding: looked.encoding.name().to_owned(),
+            delimiter: looked.dialect.delimiter.into(),
+            quote: looked.dialect.quote.into(),
+            header: looked.header,
+            begin: looked.begin,
+            line: looked.line,
+            dry_run: request.dry_run,
+            file_name: file.display_name,
+        };
+        let request = prost::Message::encode_to_vec(&order);
+        let job = self.jobs.start(ctx, Asked { kind: KIND, request, input_files: vec![file.id] }).await?;
+        let id = name::parse_own("contacts", "jobs", &job.name, "job")?;
+        report::begin(&mut self.db.for_tenant(ctx).await?, ctx, id, order.dry_run).await?;
+        Ok(job)
+    }
+}
+
+fn source(looked: &Looked) -> pb::ImportSource {
+    pb::ImportSource {
+        format: pb::ImportFormat::Csv.into(),
+        encoding: looked.encoding.name().to_lowercase(),
+        delimiter: char::from(looked.dialect.delimiter).to_string(),
+        quote: char::from(looked.dialect.quote).to_string(),
+    }
+}

@@ -1,0 +1,207 @@
+//! One step of an import: at most 500 rows.
+
+use prost::Message;
+use rapport_kit::jobs::{Committed, Run, Step};
+use rapport_kit::{Fault, Tx};
+
+use super::csv::{self, Row};
+use super::order::Order;
+use super::plan::{Outcome, Plan, Planned};
+use super::refused::Refused;
+use super::report::{self, Counts};
+use super::window::{self, Window};
+use super::{account, contact, link, write};
+use crate::layout::Resource;
+
+/// Rows of one step.
+const ROWS: usize = 500;
+
+/// Where a step begins.
+#[derive(Clone, PartialEq, Message)]
+struct Place {
+    /// Byte of the file.
+    #[prost(int64, tag = "1")]
+    offset: i64,
+    /// Line on which it stands.
+    #[prost(int64, tag = "2")]
+    line: i64,
+    /// Whether the rest of a line that was given up comes first.
+    #[prost(bool, tag = "3")]
+    skipping: bool,
+    /// Whether all rows were read, and what was remembered of them is forgotten.
+    #[prost(bool, tag = "4")]
+    forgetting: bool,
+    /// Whether all rows were read, and accounts are put below their parents.
+    #[prost(bool, tag = "5")]
+    linking: bool,
+}
+
+/// Rows of a file, with the text that they were cut out of.
+struct Batch {
+    text: Vec<u8>,
+    rows: Vec<Row>,
+    next: Place,
+}
+
+/// Does a step.
+///
+/// # Errors
+/// Those of [`Plan::of`]; NOT_FOUND (RECORD_NOT_FOUND) if the file was deleted; ABORTED (CONTENDED); what the database
+/// answers.
+pub async fn step(run: &Run) -> Result<Committed, Fault> {
+    let order: Order = run.request()?;
+    let place: Place = run.checkpoint()?;
+    if place.forgetting {
+        let mut tx = run.begin().await?;
+        let is_done = report::forget(&mut tx, run.ctx(), run.id()).await?;
+        return run.commit(tx, Step { ended: is_done, ..Step::to(&place) }).await;
+    }
+    let plan = Plan::of(run, &order)?;
+    if place.linking {
+        return link(&plan, place).await;
+    }
+    let batch = read(run, &order, place).await?;
+    match plan.mapping.resource {
+        Resource::Contact => contacts(&plan, batch).await,
+        Resource::Account => accounts(&plan, batch).await,
+    }
+}
+
+/// What became of rows, as it was decided.
+struct Tally<W> {
+    counts: Counts,
+    refused: Refused,
+    /// What is to be written, with the lines of the rows.
+    written: Vec<(i64, W)>,
+    keys: Vec<String>,
+    lines: Vec<i64>,
+}
+
+fn tally<W>(order: &Order, text: &[u8], planned: Vec<Planned<W>>) -> Tally<W> {
+    let mut tally = Tally { counts: Counts::default(), refused: Refused::of(order), written: Vec::new(), keys: Vec::new(), lines: Vec::new() };
+    for row in planned {
+        tally.lines.extend(row.keys.iter().map(|_| row.line));
+        tally.keys.extend(row.keys);
+        match row.outcome {
+            Outcome::Keep => tally.counts.unchanged += 1,
+            Outcome::Write(change) => tally.written.push((row.line, *change)),
+            Outcome::Refuse(fault) => {
+                *tally.counts.refusals.entry(fault.reason().to_owned()).or_default() += 1;
+                tally.refused.add(&text[row.place], row.line, &fault);
+            }
+        }
+    }
+    tally
+}
+
+async fn contacts(plan: &Plan<'_>, batch: Batch) -> Result<Committed, Fault> {
+    let (run, order) = (plan.run, plan.order);
+    let mut tally = tally(order, &batch.text, contact::plan(plan, batch.rows).await?);
+    for (_, change) in &tally.written {
+        match change.fact {
+            crate::contact::Fact::Created => tally.counts.created += 1,
+            _ => tally.counts.updated += 1,
+        }
+    }
+    let changes = std::mem::take(&mut tally.written).into_iter().map(|(_, change)| change).collect();
+    let mut tx = run.begin().await?;
+    if order.dry_run {
+        write::begin_dry(&mut tx).await?;
+    }
+    write::contacts(&mut tx, run.ctx(), changes).await?;
+    if order.dry_run {
+        write::end_dry(&mut tx).await?;
+    }
+    commit(plan, tx, tally, batch.next).await
+}
+
+async fn accounts(plan: &Plan<'_>, batch: Batch) -> Result<Committed, Fault> {
+    let (run, order, ctx) = (plan.run, plan.order, plan.run.ctx());
+    let mut tally = tally(order, &batch.text, account::plan(plan, batch.rows).await?);
+    for (_, change) in &tally.written {
+        match change.decided.as_ref().map(|decided| decided.fact) {
+            None => tally.counts.unchanged += 1,
+            Some(crate::account::Fact::Created) => tally.counts.created += 1,
+            Some(_) => tally.counts.updated += 1,
+        }
+    }
+    let written = std::mem::take(&mut tally.written);
+    let changes: Vec<(i64, &account::Change)> = written.iter().map(|(line, change)| (*line, change)).collect();
+    let numbers = write::numbers(run.db(), ctx, &changes, order.dry_run).await?;
+    let mut tx = run.begin().await?;
+    if order.dry_run {
+        write::begin_dry(&mut tx).await?;
+    }
+    write::accounts(&mut tx, ctx, numbers, &changes, order.dry_run).await?;
+    if order.dry_run {
+        write::end_dry(&mut tx).await?;
+    }
+    link::remember(&mut tx, ctx, run.id(), &changes).await?;
+    // Parents may stand anywhere in the file.
+    let next = Place { linking: batch.next.forgetting, forgetting: false, ..batch.next };
+    commit(plan, tx, tally, next).await
+}
+
+async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
+    let mut tx = plan.run.begin().await?;
+    let linked = link::step(&mut tx, plan).await?;
+    let mut tally = tally::<()>(plan.order, &[], Vec::new());
+    // These were told to be as their rows say.
+    (tally.counts.updated, tally.counts.unchanged) = (linked.updated, -linked.updated);
+    tally.counts.unlinked = i64::try_from(linked.left.len()).map_err(Fault::internal)?;
+    for (line, fault) in &linked.left {
+        tally.refused.mention(plan.order, *line, fault);
+    }
+    let next = Place { linking: !linked.is_done, forgetting: linked.is_done, ..place };
+    commit(plan, tx, tally, next).await
+}
+
+/// The next rows of the file.
+async fn read(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
+    let (ctx, encoding) = (run.ctx(), order.encoding());
+    let file = *run.input_files().first().ok_or_else(|| Fault::internal("an import without a file"))?;
+    let place = if place.offset == 0 { Place { offset: order.begin, line: order.line, ..place } } else { place };
+    let mut window = Window::open(run.files(), ctx, file, place.offset).await?;
+    loop {
+        let text = window.cuttable(encoding);
+        let (skipped, skipping) = if place.skipping { rest_of_line(&text) } else { (0, false) };
+        let mut found = csv::rows(&text[skipped..], window.at_end, order.dialect(), window::cut_encoding(encoding), place.line, ROWS);
+        if skipping {
+            (found.rows, found.consumed) = (Vec::new(), text.len() - skipped);
+        }
+        // Rows that are there are taken first; the one that goes on is the next step's.
+        if found.rows.is_empty() && found.incomplete && !skipping && !window.at_end {
+            drop(text);
+            if !window.grow(run.files(), ctx).await? && !window.at_end {
+                return Err(Fault::internal("a row that neither ends nor is given up"));
+            }
+            continue;
+        }
+        let consumed = i64::try_from(window::length(&text, skipped + found.consumed, encoding)).map_err(Fault::internal)?;
+        let is_over = window.at_end && skipped + found.consumed == text.len();
+        let skipping = (skipping || found.skipping) && !is_over;
+        let next = Place { offset: place.offset + consumed, line: found.line, skipping, forgetting: is_over, ..place };
+        return Ok(Batch { text: text[skipped..].to_vec(), rows: found.rows, next });
+    }
+}
+
+/// How long the rest of a line is that was given up, and whether it goes on behind `text`.
+fn rest_of_line(text: &[u8]) -> (usize, bool) {
+    match text.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        Some(length) => (length, false),
+        None => (text.len(), true),
+    }
+}
+
+async fn commit<W>(plan: &Plan<'_>, mut tx: Tx, tally: Tally<W>, next: Place) -> Result<Committed, Fault> {
+    let (run, order, ctx) = (plan.run, plan.order, plan.run.ctx());
+    if !tally.keys.is_empty() {
+        report::remember(&mut tx, ctx, run.id(), &tally.keys, &tally.lines).await?;
+    }
+    let (file, is_new) = tally.refused.store(&mut tx, run, order).await?;
+    report::begin(tx.conn(), ctx, run.id(), order.dry_run).await?;
+    report::add(&mut tx, ctx, run.id(), &tally.counts, file).await?;
+    let output_files = file.filter(|_| is_new).into_iter().collect();
+    let step = Step { done: tally.counts.rows(), refused: tally.counts.refused(), output_files, ..Step::to(&next) };
+    run.commit(tx, step).await
+}

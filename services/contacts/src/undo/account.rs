@@ -1,0 +1,120 @@
+//! Accounts back to what they were.
+
+use std::collections::HashMap;
+
+use rapport_contacts_api::v1 as pb;
+use rapport_kit::jobs::Run;
+use rapport_kit::{Ctx, Fault, Tx, journal, name};
+use uuid::Uuid;
+
+use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
+use crate::account::{Account, COLLECTION, Details, Fact, convert, sql, tree};
+use crate::convert::Known;
+use crate::{batch, events};
+
+/// Takes back what a job did to accounts; answers those that stay as they are. The tree is held until the step ends.
+///
+/// # Errors
+/// ABORTED (CONTENDED); what the database answers.
+pub async fn undo(tx: &mut Tx, run: &Run, job: Uuid, spans: &[Span]) -> Result<Vec<Left>, Fault> {
+    let ctx = run.ctx();
+    if spans.is_empty() {
+        return Ok(Vec::new());
+    }
+    tree::lock(tx, ctx).await?;
+    let ids: Vec<Uuid> = spans.iter().map(|span| span.record).collect();
+    let [read, update, delete] = scopes(ctx, "account");
+    let by_id = |accounts: Vec<Account>| -> HashMap<Uuid, Account> { accounts.into_iter().map(|account| (account.id(), account)).collect() };
+    let seen = by_id(sql::get_many(tx.conn(), ctx, &read, &ids).await?);
+    let changeable = by_id(sql::get_many(tx.conn(), ctx, &update, &ids).await?);
+    let deletable = by_id(sql::get_many(tx.conn(), ctx, &delete, &ids).await?);
+    let mut left = Vec::new();
+    for span in spans {
+        let name = name::format(COLLECTION, span.record);
+        let undone = match seen.get(&span.record) {
+            None => Err(Fault::not_found(&name)),
+            Some(_) if span.first == 1 && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
+            Some(account) if account.is_deleted() && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
+            Some(_) if span.first > 1 && !changeable.contains_key(&span.record) => Err(batch::read_only(&name)),
+            Some(account) => undo_one(tx, run, job, *span, account.clone()).await,
+        };
+        match undone {
+            Ok(()) => {}
+            Err(fault) if passes(&fault) => return Err(fault),
+            Err(fault) => left.push(Left { name, reason: fault.reason() }),
+        }
+    }
+    Ok(left)
+}
+
+async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Account) -> Result<(), Fault> {
+    let ctx = run.ctx();
+    let is_untouched = span.unbroken && account.version() == span.last;
+    let before = account.details().clone();
+    let fact = if span.first == 1 {
+        // One that is in the bin already is what it is to be, whoever put it there.
+        if account.is_deleted() {
+            return Ok(());
+        }
+        account.delete(ctx.now())
+    } else if account.is_deleted() && is_untouched {
+        // The job put it into the bin.
+        Some(account.undelete(ctx.now())?)
+    } else {
+        let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
+        let details = details(run, &account, snapshot)?;
+        account.change(details, ctx.now()).map_err(|_| edited())?
+    };
+    let Some(fact) = fact else { return Ok(()) };
+    if !is_untouched {
+        return Err(edited());
+    }
+    if fact == Fact::Deleted {
+        require_no_others(tx, ctx, job, account.id()).await?;
+    } else if let Some(parent) = account.details().parent.filter(|parent| fact == Fact::Undeleted || before.parent != Some(*parent)) {
+        tree::require_place(tx, ctx, account.id(), parent).await?;
+    }
+    write(tx, run, &account, fact).await
+}
+
+/// Refuses to delete an account that live ones name as parent, but for those that the same job put there: they go or
+/// move back with it.
+async fn require_no_others(tx: &mut Tx, ctx: &Ctx, job: Uuid, account: Uuid) -> Result<(), Fault> {
+    let has_others = sqlx::query_scalar!(
+        r#"select exists (
+             select from accounts a where a.tenant_id = $1 and a.parent_id = $2 and a.deleted_at is null
+               and a.version is distinct from (
+                 select max(j.version) from kit.journal j where j.tenant_id = $1 and j.record_id = a.id and j.job_id = $3)
+           ) as "exists!""#,
+        ctx.tenant(),
+        account,
+        job
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    if has_others { tree::require_no_children(tx, ctx, account).await } else { Ok(()) }
+}
+
+async fn write(tx: &mut Tx, run: &Run, account: &Account, fact: Fact) -> Result<(), Fault> {
+    let entry = events::account(run.ctx(), account, fact)?;
+    begin_try(tx).await?;
+    match sql::update(tx.conn(), run.ctx(), account, entry).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Fault::contended()),
+        Err(fault) => {
+            end_try(tx).await?;
+            Err(fault)
+        }
+    }
+}
+
+/// The details that a snapshot shows, exactly: nothing is read or normalised anew.
+fn details(run: &Run, account: &Account, snapshot: pb::Account) -> Result<Details, Fault> {
+    let points: Vec<String> = snapshot.contact_points.iter().map(|point| point.normalized.clone()).collect();
+    let known = Known { details: None, owner: account.details().owner, region: None, now: run.ctx().now() };
+    let mut details = convert::parse(snapshot, &known)?;
+    for (point, normalized) in details.profile.contact_points.iter_mut().zip(points) {
+        point.normalized = normalized;
+    }
+    Ok(details)
+}
