@@ -1,6 +1,7 @@
 //! Access, compared with a model: random organisations, every user against every record, before and after the
 //! organisation changes. `RAPPORT_ORACLE_SEED` repeats a run.
 
+mod bulk;
 mod compare;
 mod duplicates;
 mod files;

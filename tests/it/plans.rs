@@ -8,6 +8,7 @@ use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::duplicate_service_client::DuplicateServiceClient;
 use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
+use rapport_contacts_api::v1::export_service_client::ExportServiceClient;
 use rapport_contacts_api::v1::search_service_client::SearchServiceClient;
 use rapport_kit::db::Logins;
 use rapport_kit::testing::{self, Infra, Prefix, Subject, TestService, eventually};
@@ -54,7 +55,8 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     let tenant = service.identity.tenant();
     let top = service.identity.unit(tenant, None);
     let administrator = service.identity.administrator(tenant);
-    let reads = service.identity.role(tenant, &["contacts.contact.read", "contacts.account.read", "contacts.merge.read"], Vec::new());
+    let reads = ["contacts.contact.read", "contacts.account.read", "contacts.merge.read", "contacts.export.create"];
+    let reads = service.identity.role(tenant, &reads, Vec::new());
     let levels = [GrantLevel::Own, GrantLevel::Team, GrantLevel::BusinessUnitSubtree];
     let readers: Vec<Subject> = levels.iter().map(|level| service.identity.user(tenant, Some(top), reads, *level)).collect();
     let (account, contact) = create(&service, &administrator).await;
@@ -198,6 +200,15 @@ async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
         let request = contacts::ListAccountsRequest { page_size: 20, filter: spelled(filter), order_by: order.to_owned(), ..Default::default() };
         companies.list_accounts(who.request(request)).await.unwrap_or_else(|status| panic!("{filter} {order}: {status:?}"));
     }
+    let mut exports = ExportServiceClient::new(channel.clone());
+    let columns = vec!["Record".to_owned()];
+    let options = contacts::ExportOptions { format: contacts::ExportFormat::Csv.into(), columns, ..contacts::ExportOptions::default() };
+    let request = contacts::ExportContactsRequest { options: Some(options.clone()) };
+    let mut stream = exports.export_contacts(who.request(request)).await.expect("an export").into_inner();
+    while stream.message().await.expect("a piece").is_some() {}
+    let mut stream =
+        exports.export_accounts(who.request(contacts::ExportAccountsRequest { options: Some(options) })).await.expect("an export").into_inner();
+    while stream.message().await.expect("a piece").is_some() {}
     let _ = companies.get_account(who.request(contacts::GetAccountRequest { name: account.to_owned(), as_of: None })).await;
     let _ = companies.lookup_account(who.request(contacts::LookupAccountRequest { system: "erp".to_owned(), id: "A1".to_owned() })).await;
 }

@@ -46,7 +46,7 @@ use crate::clock;
 use crate::command::{self, Done};
 use crate::common;
 use crate::ctx::Ctx;
-use crate::db::{Db, SystemDb};
+use crate::db::{Conn, Db, SystemDb, Tx};
 use crate::fault::Fault;
 use crate::files::Files;
 use crate::name;
@@ -127,14 +127,32 @@ impl Jobs {
         command::answer(&self.db, ctx, outcome).await
     }
 
+    /// Starts a job with what else the caller's transaction stores for it; answers its id too. There is neither before the
+    /// transaction is committed. An earlier answer to the same idempotency key is the caller's to give
+    /// ([`command::answer`]).
+    ///
+    /// # Errors
+    /// As [`Jobs::start`].
+    pub async fn start_in(&self, tx: &mut Tx, ctx: &Ctx, asked: Asked) -> Result<(Uuid, pb::Job), Fault> {
+        let (job, request) = self.asked(ctx, asked)?;
+        let told = self.store(tx.conn(), ctx, &job, &request).await?;
+        Ok((job.id, told))
+    }
+
     async fn insert(&self, ctx: &Ctx, asked: Asked) -> Result<Done<pb::Job>, Fault> {
+        let (job, request) = self.asked(ctx, asked)?;
+        self.store(&mut self.db.for_tenant(ctx).await?, ctx, &job, &request).await.map(Done::Written)
+    }
+
+    /// The job that is asked for, and what its steps are to know.
+    fn asked(&self, ctx: &Ctx, asked: Asked) -> Result<(Job, Vec<u8>), Fault> {
         let kind = self.kind(asked.kind).ok_or_else(|| Fault::internal(format!("there is no kind of job {}", asked.kind)))?;
         if asked.request.len() > REQUEST {
             return Err(Fault::argument("RECORD_TOO_LARGE", "Ask for less at once: a job's request may take at most 256 KiB.")
                 .with("bytes", asked.request.len().to_string()));
         }
         let job = Job::new(ctx, kind.name, kind.permission, asked.input_files);
-        self.store(ctx, Job { undoable: kind.undo.is_some(), ..job }, &asked.request).await
+        Ok((Job { undoable: kind.undo.is_some(), ..job }, asked.request))
     }
 
     /// Starts the job that takes back what `job` did.
@@ -142,16 +160,16 @@ impl Jobs {
         job.require_undoable(self.service, self.undoes(&job.kind))?;
         let undo = Job { undoes: Some(job.id), ..Job::new(ctx, &job.kind, &job.permission, job.input_ids.clone()) };
         let clash = |fault: Fault| if fault.constraint() == Some("job_undo") { job::undone(job.name(self.service)) } else { fault };
-        self.store(ctx, undo, &[]).await.map_err(clash)
+        self.store(&mut self.db.for_tenant(ctx).await?, ctx, &undo, &[]).await.map(Done::Written).map_err(clash)
     }
 
-    async fn store(&self, ctx: &Ctx, job: Job, request: &[u8]) -> Result<Done<pb::Job>, Fault> {
+    async fn store(&self, conn: &mut Conn, ctx: &Ctx, job: &Job, request: &[u8]) -> Result<pb::Job, Fault> {
         ctx.require(&job.permission)?;
         let told = job.told(self.service);
         let entry = job.entry(ctx, &pb::JobStarted { job: Some(told.clone()) })?;
-        sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &job, request, entry).await?;
+        sql::insert(conn, ctx, job, request, entry).await?;
         self.wake.notify_one();
-        Ok(Done::Written(told))
+        Ok(told)
     }
 
     /// The job of this name with what was asked for and where its last committed step left off (the empty message before

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod address;
 pub mod batch;
+pub mod bulk;
 pub mod contact;
 pub mod contact_point;
 pub mod convert;
@@ -22,6 +23,7 @@ pub mod number;
 pub mod on;
 pub mod owner;
 pub mod region;
+pub mod resource;
 pub mod search;
 pub mod tag;
 pub mod undo;
@@ -32,6 +34,7 @@ pub mod violations;
 use futures_util::future::BoxFuture;
 use rapport_contacts_api as api;
 use rapport_contacts_api::v1::account_service_server::AccountServiceServer;
+use rapport_contacts_api::v1::bulk_service_server::BulkServiceServer;
 use rapport_contacts_api::v1::contact_service_server::ContactServiceServer;
 use rapport_contacts_api::v1::duplicate_rule_service_server::DuplicateRuleServiceServer;
 use rapport_contacts_api::v1::duplicate_service_server::DuplicateServiceServer;
@@ -47,6 +50,7 @@ use rapport_kit::jobs::{self, Kind};
 use rapport_kit::{App, Fault, Service, files};
 
 use crate::account::Accounts;
+use crate::bulk::BulkChanges;
 use crate::contact::Contacts;
 use crate::duplicate::{DuplicateRules, Duplicates, Rules};
 use crate::export::Exports;
@@ -83,7 +87,8 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-pub static JOBS: [Kind; 3] = [
+pub static JOBS: [Kind; 4] = [
+    bulk::KIND,
     Kind {
         name: import::KIND,
         permission: import::PERMISSION,
@@ -110,6 +115,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
         let jobs = jobs::serve(app, "contacts", &JOBS, files.clone());
+        app.serve(BulkServiceServer::new(BulkChanges::new(app.db.clone(), app.policy.clone(), jobs.clone())));
         app.serve(ImportServiceServer::new(Imports::new(app.db.clone(), files, jobs.clone())));
         app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs.clone())));
         app.serve(DuplicateServiceServer::new(Duplicates::new(app.db.clone(), app.policy.clone(), rules, jobs)));

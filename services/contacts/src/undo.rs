@@ -1,6 +1,7 @@
 //! Takes back what a job did to contacts and accounts, the last first.
 //!
-//! Guarantees: what the job made goes to the bin, and what it changed gets back what it had before the job. A record
+//! Guarantees: what the job made goes to the bin, what it put there comes back, and what it changed gets back what it had
+//! before the job. A record
 //! that anybody else has changed since stays as it is and is named in a file, with the reason. A record is taken back as
 //! a whole, however often the job wrote it. Whoever undoes needs the rights to do the same by hand. A step is one
 //! transaction, so that an undoing that broke off goes on where it was; one that was given up can be begun again, and

@@ -63,6 +63,8 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.ViewService/CreateView" => Box::pin(create_view(scene)),
         "/rapport.contacts.v1.ViewService/UpdateView" => Box::pin(update_view(scene)),
         "/rapport.contacts.v1.ViewService/DeleteView" => Box::pin(delete_view(scene)),
+        "/rapport.contacts.v1.BulkService/PreviewBulkChange" => Box::pin(preview_bulk_change(scene)),
+        "/rapport.contacts.v1.BulkService/StartBulkChange" => Box::pin(start_bulk_change(scene)),
         "/rapport.contacts.v1.ExportService/ExportContacts" => Box::pin(export(scene, Noun::Contact)),
         "/rapport.contacts.v1.ExportService/ExportAccounts" => Box::pin(export(scene, Noun::Account)),
         "/rapport.contacts.v1.ExportService/StartExport" => Box::pin(start_export(scene)),
@@ -302,6 +304,29 @@ async fn update_view(scene: &Scene) -> Valid {
 async fn delete_view(scene: &Scene) -> Valid {
     let Stored { name, etag } = make_view(scene).await;
     Valid { removes: true, ..Valid::change(&contacts::DeleteViewRequest { name, etag }, 1).about_a_record() }
+}
+
+/// Sets a label of one contact.
+async fn bulk_change(scene: &Scene) -> contacts::BulkChange {
+    let tags = contacts::TagList { tags: vec!["bulk".to_owned()] };
+    contacts::BulkChange {
+        collection: "contacts".to_owned(),
+        filter: String::new(),
+        names: vec![make(scene, Noun::Contact).await.name],
+        change: Some(contacts::bulk_change::Change::AddTags(tags)),
+    }
+}
+
+async fn preview_bulk_change(scene: &Scene) -> Valid {
+    Valid::read(&contacts::PreviewBulkChangeRequest { change: Some(bulk_change(scene).await) })
+}
+
+async fn start_bulk_change(scene: &Scene) -> Valid {
+    let change = bulk_change(scene).await;
+    let request = contacts::PreviewBulkChangeRequest { change: Some(change.clone()) };
+    let answer = scene.send("/rapport.contacts.v1.BulkService/PreviewBulkChange", request.encode_to_vec()).await.expect("a preview");
+    let preview_token = contacts::PreviewBulkChangeResponse::decode(answer.as_slice()).expect("the answer of a preview").preview_token;
+    Valid::change(&contacts::StartBulkChangeRequest { change: Some(change), preview_token }, 1)
 }
 
 /// A table of a column, so that what is answered is one piece.

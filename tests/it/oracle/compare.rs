@@ -61,6 +61,7 @@ impl Comparison<'_> {
         self.duplicates(&eye, Verdict::Allowed).await;
         self.merges(&eye, Verdict::Allowed).await;
         self.files(&eye, Verdict::Allowed).await;
+        self.bulk(&eye, Verdict::Allowed).await;
     }
 
     /// Compares for every user of `tenant`, with its own records and those of `other`.
@@ -80,6 +81,7 @@ impl Comparison<'_> {
             self.duplicates(eye, Verdict::Denied).await;
             self.merges(eye, Verdict::Denied).await;
             self.files(eye, Verdict::Denied).await;
+            self.bulk(eye, Verdict::Denied).await;
             self.hidden_fields(eye).await;
             for resource in [CONTACT, ACCOUNT] {
                 let some = |tenant: &Tenant, most| -> Vec<String> {

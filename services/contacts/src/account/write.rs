@@ -81,7 +81,12 @@ pub async fn write(db: &Db, ctx: &Ctx, changes: &mut [&mut Decided], kept: &[Rec
     Ok(true)
 }
 
-async fn write_one(tx: &mut Tx, ctx: &Ctx, change: &Decided) -> Result<bool, Fault> {
+/// Writes one change, which is not a creation, within a transaction that holds the tree's lock if the account moves; false
+/// if somebody else changed it since it was read.
+///
+/// # Errors
+/// As [`write`].
+pub async fn write_one(tx: &mut Tx, ctx: &Ctx, change: &Decided) -> Result<bool, Fault> {
     let id = change.account.id();
     match (change.fact, change.account.details().parent) {
         (Fact::Deleted, _) => tree::require_no_children(tx, ctx, id).await?,

@@ -7,7 +7,6 @@ use rapport_kit::{Ctx, Fault, name};
 use super::plan::{self, Plan};
 use super::progress::{self, Progress};
 use crate::layout::Resource;
-use crate::{account, contact};
 
 /// The kind of job; nothing is changed that could be taken back.
 pub const KIND: Kind = Kind { name: "contacts.export", permission: super::PERMISSION, step: |run| Box::pin(step(run)), undo: None };
@@ -22,17 +21,13 @@ const BYTES: usize = 1 << 20;
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE).
 pub(super) fn parse(request: pb::StartExportRequest) -> Result<Plan, Fault> {
-    let resource = match request.collection.as_str() {
-        contact::COLLECTION => Resource::Contact,
-        account::COLLECTION => Resource::Account,
-        _ => return Err(Fault::invalid("collection", "must be accounts or contacts")),
-    };
+    let resource = Resource::of(&request.collection).ok_or_else(|| Fault::invalid("collection", "must be accounts or contacts"))?;
     plan::parse(resource, request.options)
 }
 
 /// What the access log says was taken out.
 pub(super) fn logged(plan: &Plan) -> Vec<String> {
-    let collection = plan::collection(plan.resource);
+    let collection = plan.resource.collection();
     match &plan.ids {
         Some(ids) => ids.iter().map(|id| name::format(collection, *id)).collect(),
         None => vec![collection.to_owned()],
@@ -72,5 +67,5 @@ async fn step(run: &Run) -> Result<Committed, Fault> {
 
 /// Such as `contacts-2026-11-22.csv`.
 fn file_name(ctx: &Ctx, plan: &Plan, ending: &str) -> String {
-    format!("{}-{}.{ending}", plan::collection(plan.resource), ctx.now().format("%Y-%m-%d"))
+    format!("{}-{}.{ending}", plan.resource.collection(), ctx.now().format("%Y-%m-%d"))
 }

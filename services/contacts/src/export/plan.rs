@@ -57,7 +57,7 @@ impl Format {
 /// INVALID_ARGUMENT (FIELD_INVALID, BATCH_TOO_LARGE).
 pub(super) fn parse(resource: Resource, options: Option<pb::ExportOptions>) -> Result<Plan, Fault> {
     let options = options.ok_or_else(|| Fault::invalid("options", "is required"))?;
-    let ids = if options.names.is_empty() { None } else { Some(name::parse_all(collection(resource), &options.names, limits::BATCH_GET)?) };
+    let ids = if options.names.is_empty() { None } else { Some(name::parse_all(resource.collection(), &options.names, limits::BATCH_GET)?) };
     let mut found = Violations::default();
     let format = match options.format() {
         pb::ExportFormat::Csv => Some(Format::Csv { byte_order_mark: options.byte_order_mark }),
@@ -103,29 +103,13 @@ fn columns(found: &mut Violations, resource: Resource, headers: Vec<String>) -> 
 /// # Errors
 /// PERMISSION_DENIED (PERMISSION_MISSING, FIELD_HIDDEN); INVALID_ARGUMENT (FILTER_INVALID).
 pub(super) fn check(ctx: &Ctx, plan: &Plan) -> Result<(), Fault> {
-    let permission = read_permission(plan.resource);
+    let permission = plan.resource.read_permission();
     if !ctx.scope_of(permission).permits_anything() {
         return Err(Fault::denied("PERMISSION_MISSING", format!("Ask an administrator for a role with {permission}.")).with("permission", permission));
     }
     match plan.resource {
         Resource::Contact => contact::list::check(ctx, &plan.filter, ""),
         Resource::Account => account::list::check(ctx, &plan.filter, ""),
-    }
-}
-
-/// The collection that records of this sort are in.
-pub(super) fn collection(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Contact => contact::COLLECTION,
-        Resource::Account => account::COLLECTION,
-    }
-}
-
-/// What reading records of this sort asks for.
-pub(super) fn read_permission(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Contact => "contacts.contact.read",
-        Resource::Account => "contacts.account.read",
     }
 }
 

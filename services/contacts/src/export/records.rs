@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
-use super::plan::{Format, Plan, read_permission};
+use super::plan::{Format, Plan};
 use crate::layout::{self, Cell, Resource};
 use crate::{account, contact};
 
@@ -97,7 +97,7 @@ async fn rows(
     after: Option<Uuid>,
 ) -> Result<(Vec<PgRow>, Option<Uuid>), Fault> {
     query.push(" and c.deleted_at is null");
-    ctx.scope_of(read_permission(plan.resource)).push(&mut query, table);
+    ctx.scope_of(plan.resource.read_permission()).push(&mut query, table);
     // What may be read may be exported where exporting is permitted: a share for reading will do.
     Scope { action: Action::Read, ..ctx.scope_of(super::PERMISSION) }.push(&mut query, table);
     if let Some(ids) = &plan.ids {
@@ -121,7 +121,7 @@ async fn account_names(conn: &mut Conn, ctx: &Ctx, records: &[Record]) -> Result
         return Ok(HashMap::new());
     }
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let found = account::sql::get_many(conn, ctx, &ctx.scope_of(read_permission(Resource::Account)), &ids).await?;
+    let found = account::sql::get_many(conn, ctx, &ctx.scope_of(Resource::Account.read_permission()), &ids).await?;
     let shown = found.into_iter().map(|account| {
         let mut shown = account::convert::to_proto(account);
         account::convert::hide(&mut shown, ctx.fields(account::RESOURCE));

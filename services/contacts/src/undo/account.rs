@@ -34,6 +34,7 @@ pub async fn undo(tx: &mut Tx, run: &Run, job: Uuid, spans: &[Span]) -> Result<V
         let undone = match seen.get(&span.record) {
             None => Err(Fault::not_found(&name)),
             Some(_) if span.first == 1 && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
+            Some(account) if account.is_deleted() && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(_) if span.first > 1 && !changeable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(account) => undo_one(tx, run, job, *span, account.clone()).await,
         };
@@ -56,6 +57,9 @@ async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Ac
             return Ok(());
         }
         account.delete(ctx.now())
+    } else if account.is_deleted() && is_untouched {
+        // The job put it into the bin.
+        Some(account.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
         let details = details(run, &account, snapshot)?;
@@ -67,7 +71,7 @@ async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Ac
     }
     if fact == Fact::Deleted {
         require_no_others(tx, ctx, job, account.id()).await?;
-    } else if let Some(parent) = account.details().parent.filter(|parent| before.parent != Some(*parent)) {
+    } else if let Some(parent) = account.details().parent.filter(|parent| fact == Fact::Undeleted || before.parent != Some(*parent)) {
         tree::require_place(tx, ctx, account.id(), parent).await?;
     }
     write(tx, run, &account, fact).await

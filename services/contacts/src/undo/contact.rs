@@ -31,6 +31,7 @@ pub async fn undo(tx: &mut Tx, run: &Run, spans: &[Span]) -> Result<Vec<Left>, F
             // It is gone for good, or not for these eyes.
             None => Err(Fault::not_found(&name)),
             Some(_) if span.first == 1 && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
+            Some(contact) if contact.is_deleted() && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(_) if span.first > 1 && !changeable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(contact) => undo_one(tx, run, *span, contact.clone()).await,
         };
@@ -52,6 +53,9 @@ async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut contact: Contact) -> R
             return Ok(());
         }
         contact.delete(ctx.now())
+    } else if contact.is_deleted() && is_untouched {
+        // The job put it into the bin.
+        Some(contact.undelete(ctx.now())?)
     } else {
         let before = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
         let details = details(tx, run, &contact, before).await?;

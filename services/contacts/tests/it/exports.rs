@@ -1,6 +1,6 @@
 //! Exports: who gets what in them, in which form, and that a job writes the same as a call.
 
-mod death;
+pub(crate) mod death;
 mod readers;
 
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ async fn start(desk: &Desk, who: &Subject, options: pb::ExportOptions) -> Result
 }
 
 /// The job once it has ended.
-async fn ended(desk: &Desk, who: &Subject, name: &str) -> Job {
+pub(crate) async fn ended(desk: &Desk, who: &Subject, name: &str) -> Job {
     let jobs = JobServiceClient::new(desk.service.channel.clone());
     eventually(&format!("an end of {name}"), async || {
         let job = jobs.clone().get_job(who.request(GetJobRequest { name: name.to_owned() })).await.expect("the job is there").into_inner();
@@ -68,7 +68,7 @@ async fn ended(desk: &Desk, who: &Subject, name: &str) -> Job {
 }
 
 /// What the job wrote.
-async fn written(desk: &Desk, who: &Subject, job: &Job) -> Vec<u8> {
+pub(crate) async fn written(desk: &Desk, who: &Subject, job: &Job) -> Vec<u8> {
     let [file] = job.output_files.as_slice() else { panic!("one file: {job:?}") };
     let request = DownloadFileRequest { name: file.clone(), offset: 0 };
     let mut stream = FileServiceClient::new(desk.service.channel.clone()).download_file(who.request(request)).await.expect("a file").into_inner();
@@ -80,7 +80,7 @@ async fn written(desk: &Desk, who: &Subject, job: &Job) -> Vec<u8> {
 }
 
 /// Header and rows as another program reads them.
-fn table(bytes: &[u8]) -> Vec<Vec<String>> {
+pub(crate) fn table(bytes: &[u8]) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes);
     reader.records().map(|row| row.expect("a row").iter().map(str::to_owned).collect()).collect()
 }

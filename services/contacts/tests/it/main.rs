@@ -1,5 +1,6 @@
 //! Contacts against a real PostgreSQL and a real RabbitMQ: what its callers may rely on.
 
+mod bulk;
 mod duplicates;
 mod entries;
 mod exports;

@@ -40,14 +40,23 @@ async fn crowded() -> Desk {
 }
 
 /// Another process that works on one job at a time; it ends with its tasks.
-fn worker(desk: &Desk) -> Tasks {
+pub(crate) fn worker(desk: &Desk, kinds: &'static [Kind]) -> Tasks {
     let tasks = Tasks::default();
     let db = Db::new(desk.service.logins.app.expose_secret(), PoolConfig::default()).expect("an address");
     let system = SystemDb::new(desk.service.logins.system.expose_secret(), PoolConfig::default()).expect("an address");
     let policy = Policy::new(db.clone(), system.clone());
     let files = Files::new("contacts", db.clone(), &Config::default());
-    Jobs::new("contacts", &KINDS, db, policy, files).run_apart(&system, &tasks);
+    Jobs::new("contacts", kinds, db, policy, files).run_apart(&system, &tasks);
     tasks
+}
+
+/// Has a process die at `window` with a job under way; its lease ends at once.
+pub(crate) async fn die_at(desk: &Desk, kinds: &'static [Kind], window: Window) {
+    let process = worker(desk, kinds);
+    process.die_at(window);
+    tokio::time::timeout(Duration::from_secs(20), process.dead()).await.expect("the process dies with a job under way");
+    let end_leases = sqlx::query("update kit.job set due_at = now() where due_at > now()");
+    end_leases.execute(&mut desk.superuser().await).await.expect("leases end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,13 +78,9 @@ async fn an_export_whose_process_dies_anywhere_is_the_same_file() {
         let called = contacts(&desk, &desk.clerk, options(format)).await.unwrap();
         let job = start(&desk, &desk.clerk, options(format)).await.unwrap();
         for window in [Window::JobTaken, Window::BeforeStepCommit, Window::AfterStepCommit, Window::BeforeStepCommit] {
-            let process = worker(&desk);
-            process.die_at(window);
-            tokio::time::timeout(Duration::from_secs(20), process.dead()).await.expect("the process dies with the export under way");
-            let end_leases = sqlx::query("update kit.job set due_at = now() where due_at > now()");
-            end_leases.execute(&mut desk.superuser().await).await.expect("leases end");
+            die_at(&desk, &KINDS, window).await;
         }
-        let survivor = worker(&desk);
+        let survivor = worker(&desk, &KINDS);
         let job = ended(&desk, &desk.clerk, &job.name).await;
         assert_eq!((job.state(), &job.error, job.done_count), (JobState::Succeeded, &None, RECORDS));
         assert!(written(&desk, &desk.clerk, &job).await == called, "{format:?}: the job wrote another file than the call answered");
