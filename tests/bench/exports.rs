@@ -27,7 +27,7 @@ pub(crate) async fn export(stage: &Stage, world: &World) -> Outcome<()> {
         pairs.push(ours, copied(stage, world, read).await?);
         rows = read;
     }
-    pairs.figure("export", Goal::AtLeast(0.25)).with("unit", "1/s").with("rows", plan.contacts).with("exported", rows).tell();
+    pairs.figure("export", Goal::AtLeast(0.4)).with("unit", "1/s").with("rows", plan.contacts).with("exported", rows).tell();
     Ok(())
 }
 

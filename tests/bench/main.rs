@@ -10,6 +10,7 @@ mod client;
 mod events;
 mod exports;
 mod hello;
+mod imports;
 mod load;
 mod meter;
 mod pgbench;
@@ -41,7 +42,7 @@ pub(crate) fn trouble(text: impl Into<String>) -> Trouble {
 }
 
 /// Every figure, in the order in which they are taken.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "cold_start",
     "idle_memory",
     "get_contact",
@@ -56,6 +57,7 @@ const NAMES: [&str; 14] = [
     "relay",
     "search",
     "export",
+    "import",
 ];
 
 /// How much is measured.
@@ -138,6 +140,7 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
         "relay",
         "search",
         "export",
+        "import",
     ]) {
         rows::fill(&stage, &world, &stage.contacts, stage.plan.contacts, stage.plan.accounts).await?;
     }
@@ -160,7 +163,8 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
             "event_latency" => events::latency(&stage).await,
             "relay" => events::relay(&stage).await,
             "search" => search::search(&stage, &world).await,
-            _ => exports::export(&stage, &world).await,
+            "export" => exports::export(&stage, &world).await,
+            _ => imports::import(&stage, &world).await,
         };
         if let Err(trouble) = taken {
             note(&format!("{name} could not be measured: {trouble}"));

@@ -188,8 +188,16 @@ impl Office {
     /// A role that works with records and does not see dates of birth.
     async fn role(&self) -> Outcome<String> {
         let hidden = FieldRule { resource: "contacts.contact".to_owned(), field: "person.birth_date".to_owned(), effect: FieldEffect::Hidden.into() };
-        let permissions =
-            ["contacts.contact.read", "contacts.contact.create", "contacts.contact.update", "contacts.account.read", "contacts.export.create"];
+        let permissions = [
+            "contacts.contact.read",
+            "contacts.contact.create",
+            "contacts.contact.update",
+            "contacts.account.read",
+            "contacts.export.create",
+            "contacts.import.*",
+            "files.file.*",
+            "jobs.job.read",
+        ];
         let role = Role {
             display_name: "Sales".to_owned(),
             permissions: permissions.map(str::to_owned).to_vec(),

@@ -24,13 +24,8 @@ use super::{SERVICE, jobs};
 const SYSTEM: &str = "fair";
 const HEADER: &str = "First Name;Last Name;Birthday;E-mail;Badge";
 /// Column of the file and field of the product.
-const COLUMNS: [(&str, &str); 5] = [
-    ("First Name", "Given name"),
-    ("Last Name", "Family name"),
-    ("Birthday", "Birth date"),
-    ("E-mail", "E-mail 1"),
-    ("Badge", "External id - fair"),
-];
+const COLUMNS: [(&str, &str); 5] =
+    [("First Name", "Given name"), ("Last Name", "Family name"), ("Birthday", "Birth date"), ("E-mail", "E-mail 1"), ("Badge", "External id - fair")];
 /// Customers who visited the fair.
 const KNOWN: usize = 12;
 const STRANGERS: [[&str; 2]; 8] = [
@@ -105,9 +100,8 @@ fn known(loaded: &Loaded) -> Vec<[String; 3]> {
 fn file(known: &[[String; 3]]) -> String {
     let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
     let badge = |number: usize| format!("B-{:03}", number + 1);
-    let customers = known.iter().enumerate().map(|(number, [given, family, birth])| {
-        format!("{};{};{birth};;{}", quoted(given), quoted(family), badge(number))
-    });
+    let customers =
+        known.iter().enumerate().map(|(number, [given, family, birth])| format!("{};{};{birth};;{}", quoted(given), quoted(family), badge(number)));
     let strangers = STRANGERS.iter().enumerate().map(|(number, [given, family])| format!("{given};{family};;;{}", badge(number + KNOWN)));
     let rows: Vec<String> = [HEADER.to_owned()].into_iter().chain(customers).chain(strangers).chain(BROKEN.map(str::to_owned)).collect();
     rows.join("\r\n") + "\r\n"
@@ -139,8 +133,7 @@ async fn inspect(story: &mut Story, servers: &Servers, caller: &mut Caller, file
 
 async fn import(servers: &Servers, caller: &mut Caller, file: &str, dry_run: bool) -> Result<(Job, ImportReport), Trouble> {
     let mut imports = ImportServiceClient::new(servers.contacts.clone());
-    let column =
-        |(header, target): (&str, &str)| ImportColumn { header: header.to_owned(), target: target.to_owned(), ..Default::default() };
+    let column = |(header, target): (&str, &str)| ImportColumn { header: header.to_owned(), target: target.to_owned(), ..Default::default() };
     let rules = ImportRules {
         collection: "contacts".to_owned(),
         columns: COLUMNS.into_iter().map(column).collect(),
