@@ -143,6 +143,12 @@ impl Access {
         })
     }
 
+    /// Whether any field of anything is kept from the subject.
+    #[must_use]
+    pub fn has_field_rules(&self) -> bool {
+        self.fields.values().any(|rules| !rules.is_empty())
+    }
+
     /// Rules for the fields of `<service>.<resource>`.
     #[must_use]
     pub fn fields(&self, resource: &str) -> &FieldRules {

@@ -3,7 +3,7 @@
 //! Guarantees: a read that finds none of its lane under way begins at once; no read ever waits for company. Reads share a
 //! statement only if they share tenant and access predicate, and a statement begins after every read that it answers has
 //! arrived, so that whoever has written reads what it wrote. A caller that goes away, or panics, leaves the others alone.
-//! A statement holds [`MOST`] records and ends with the last deadline of those that wait for it.
+//! A statement holds at most 100 records and ends with the last deadline of those that wait for it.
 //!
 //! ```text
 //! first of its lane ──→ own statement, in the caller's task ──┐ others arrived meanwhile
@@ -12,8 +12,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -22,6 +24,7 @@ use crate::access::Scope;
 use crate::ctx::Ctx;
 use crate::db::{Conn, Db};
 use crate::fault::Fault;
+use crate::metrics;
 use crate::tasks::Tasks;
 
 /// Records of one statement.
@@ -73,7 +76,7 @@ impl<T: Clone + Send + 'static> Reads<T> {
     /// # Errors
     /// DEADLINE_EXCEEDED (DEADLINE_PASSED); what the database answers.
     pub async fn get(self: &Arc<Self>, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<T>, Fault> {
-        let lane = Lane { tenant: ctx.tenant(), scope: scope.clone() };
+        let lane = Lane { tenant: ctx.tenant(), scope: scope.without_subject() };
         let Some(answer) = self.wait(&lane, ctx, id) else {
             let _turn = Turn { reads: Arc::clone(self), lane };
             let found = (self.read)(&mut self.db.for_tenant(ctx).await?, ctx, scope, &[id; PLANNED]).await?;
@@ -108,7 +111,10 @@ impl<T: Clone + Send + 'static> Reads<T> {
     }
 
     async fn answer(&self, scope: &Scope, waiting: Vec<Waiting<T>>) {
-        let found = self.read_for(scope, &waiting).await;
+        let found = AssertUnwindSafe(self.read_for(scope, &waiting)).catch_unwind().await.unwrap_or_else(|_| {
+            metrics::panics().inc();
+            Err(Fault::internal("a read panicked"))
+        });
         let mut askers: HashMap<Uuid, Vec<Waiting<T>>> = HashMap::new();
         for one in waiting {
             askers.entry(one.id).or_default().push(one);

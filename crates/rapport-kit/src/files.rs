@@ -100,6 +100,11 @@ impl Files {
         let file = file.ok_or_else(|| Fault::not_found(name))?;
         if let Some(permission) = &file.permission {
             ctx.require(permission)?;
+            // It shows what its owner may see; only who sees everything sees no less.
+            let sees_all = ctx.scope_of(permission).is_everything() && !ctx.access().has_field_rules();
+            if file.owner_id != ctx.subject() && !sees_all {
+                return Err(Fault::not_found(name));
+            }
         }
         if file.is_ready() { Ok(file) } else { Err(file.incomplete(self.service)) }
     }
@@ -115,7 +120,7 @@ impl Files {
     }
 
     /// Begins a file of whoever acts, for a job to write. A step that does so names it in its outputs; it is complete
-    /// when the job has ended, whatever its end was, and read by those alone who may do what the job does.
+    /// when the job has ended, whatever its end was, and read by whoever asked for it, or sees all there is, while they may do what the job does.
     ///
     /// # Errors
     /// What the database answers.

@@ -3,7 +3,7 @@
 //! Guarantees: what is written is what reading the records by name shows the caller at that moment, of records that both
 //! the permission to read and the one to export reach; each record once, in the order of ids. Memory is bounded by a page of
 //! records and the columns. A call and a job write the same bytes, whatever process the job's steps run in: both
-//! advance by [`progress::advance`] from one stored place to the next. No byte leaves before the access log has its row.
+//! advance by `progress::advance` from one stored place to the next. No byte leaves before the access log has its row.
 
 mod csv;
 mod job;

@@ -61,6 +61,16 @@ impl Scope {
         self.levels.all
     }
 
+    /// The same condition, for whomever it holds: one that shows every row of the tenant is the same for all.
+    #[must_use]
+    pub(crate) fn without_subject(&self) -> Self {
+        if !self.is_everything() {
+            return self.clone();
+        }
+        let levels = Levels { all: true, ..Levels::default() };
+        Self { levels, subject: Uuid::nil(), unit: None, groups: Vec::new(), action: Action::Read, subject_shares: false }
+    }
+
     /// Appends ` and (…)`, true for the rows of `table` that are in the scope.
     pub fn push(&self, query: &mut QueryBuilder<Postgres>, table: Table) {
         if self.levels.all {

@@ -190,7 +190,7 @@ impl Runner {
     async fn fail(&self, kind: Option<&Kind>, work: &Work, fault: Fault) {
         let waits = clock::now() - work.job.updated_at < PATIENCE;
         let away = waits && matches!(fault.code(), Code::Unavailable | Code::ResourceExhausted);
-        let passes = away || matches!(fault.code(), Code::Aborted | Code::DeadlineExceeded | Code::Internal) && work.attempts < ATTEMPTS;
+        let passes = away || passes(&fault) && work.attempts < ATTEMPTS;
         if passes {
             tracing::warn!(job = %work.job.id, kind = work.job.kind, %fault, cause = fault.cause(), "a step of a job did not succeed; it is tried again");
             // Whatever is away is not the job's doing.
@@ -226,19 +226,23 @@ impl Runner {
                     return Ok(());
                 }
             };
+            // Files before the job, as a step locks them.
             let mut tx = self.jobs.db.begin(&ctx).await?;
-            sql::end(&mut tx, &ctx, self.jobs.service, work, state, error).await?.ok_or_else(Fault::contended)?;
             for file in &complete {
                 files.finish(&mut tx, &ctx, file).await?;
             }
+            sql::end(&mut tx, &ctx, self.jobs.service, work, state, error).await?.ok_or_else(Fault::contended)?;
             tx.commit().await
         };
         let ended = tokio::select! {
             ended = ending => ended,
             lost = self.keep(work) => Err(lost),
         };
-        if let Err(error) = ended {
-            tracing::warn!(%error, job = %work.job.id, "the end of a job could not be stored; whoever takes it next does");
+        let Err(error) = ended else { return };
+        tracing::warn!(%error, job = %work.job.id, "the end of a job could not be stored; whoever takes it next does");
+        // What passes does not count: of what cannot be read too often, the files are given up.
+        if matches!(error.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded) {
+            self.put_back(work, AWAY, work.attempts - 1).await;
         }
     }
 
@@ -247,4 +251,9 @@ impl Runner {
             tracing::warn!(%error, job = %work.job.id, "a job could not be put back; it is taken again when its lease ends");
         }
     }
+}
+
+/// Whether it may help to try again.
+fn passes(fault: &Fault) -> bool {
+    matches!(fault.code(), Code::Aborted | Code::DeadlineExceeded | Code::Internal | Code::Unavailable | Code::ResourceExhausted)
 }

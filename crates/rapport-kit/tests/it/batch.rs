@@ -22,10 +22,14 @@ use crate::support::{SERVICE, ctx, gate, refused};
 /// A record says with how many others it was read.
 type Answer = Result<Option<usize>, Fault>;
 
+/// Reading a record of this id is a mistake of ours.
+const BROKEN: Uuid = Uuid::from_u128(7);
+
 /// Whoever reads waits at the gate of the tenant; there is no record with the greatest id, and none can be read with the nil one.
 fn read<'a>(conn: &'a mut Conn, ctx: &'a Ctx, _: &'a Scope, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<(Uuid, usize)>, Fault>> {
     Box::pin(async move {
         gate(&ctx.tenant().to_string()).pass().await;
+        assert!(!ids.contains(&BROKEN), "a broken record");
         if ids.contains(&Uuid::nil()) {
             return Err(Fault::contended());
         }
@@ -104,6 +108,29 @@ async fn callers_that_go_away_leave_the_others_alone() {
     assert_eq!(third.await.unwrap(), Some(1), "nobody reads for who is gone");
     gate(&tenant.to_string()).let_pass(1);
     assert_eq!(reads.get(&ctx(tenant), &everything(), clock::new_id()).await.unwrap(), Some(1), "the lane is free again");
+}
+
+#[tokio::test]
+async fn a_read_that_panics_fails_and_the_next_ones_go_on() {
+    let (reads, tenant) = (reads().await, clock::new_id());
+    let first = begun(&reads, tenant, everything(), clock::new_id()).await;
+    let broken = begun(&reads, tenant, everything(), BROKEN).await;
+    gate(&tenant.to_string()).let_pass(3);
+    assert_eq!(first.await.unwrap(), Some(1));
+    assert_eq!(refused(broken.await.unwrap_err()), (Code::Internal, "INTERNAL".to_owned()));
+    assert_eq!(reads.get(&ctx(tenant), &everything(), clock::new_id()).await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn all_who_see_everything_share_a_statement() {
+    let (reads, tenant) = (reads().await, clock::new_id());
+    let all = |subject| scope(subject, Levels { all: true, own: true, ..Levels::default() });
+    let first = begun(&reads, tenant, all(clock::new_id()), clock::new_id()).await;
+    let second = begun(&reads, tenant, all(clock::new_id()), clock::new_id()).await;
+    let third = begun(&reads, tenant, all(clock::new_id()), clock::new_id()).await;
+    gate(&tenant.to_string()).let_pass(2);
+    let answers = join_all([first, second, third]).await;
+    assert_eq!(answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [Some(1), Some(2), Some(2)]);
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ pub async fn write(db: &Db, ctx: &Ctx, changes: &mut [&mut Decided], kept: &[Rec
 /// if somebody else changed it since it was read.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn write_one(tx: &mut Tx, ctx: &Ctx, change: &Decided) -> Result<bool, Fault> {
     let id = change.account.id();
     match (change.fact, change.account.details().parent) {

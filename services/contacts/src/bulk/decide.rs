@@ -76,11 +76,11 @@ async fn one_contact(
 ) -> Result<Decision, Fault> {
     let mut after = before.clone();
     let fact = if *work == Work::Delete {
-        contact::rpc::require_no_live(db, ctx, &before.details().leaves(&[])).await?;
+        contact::rpc::require_free(db, ctx, &before.details().leaves(&[])).await?;
         after.delete(ctx.now())
     } else {
         let details = surroundings.details(ctx, merged, Some(before.details()))?;
-        contact::rpc::require_no_live(db, ctx, &before.details().leaves(&details.accounts)).await?;
+        contact::rpc::require_free(db, ctx, &before.details().leaves(&details.accounts)).await?;
         after.change(details, ctx.now())?
     };
     Ok(match fact {

@@ -194,7 +194,7 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry,
         "with w as (
            update contacts set version = $3::bigint, owner_kind = $4, owner_id = $5, person = $6, family_folded = $7, given_folded = $8,
              language = $9, account_roles = $10, external_ids = $11, tags = $12, updated_at = $13, deleted_at = $14,
-             merged_into = $22
+             merged_into = case when $14::timestamptz is null then null else coalesce(contacts.merged_into, $22) end
            where tenant_id = $1 and id = $2 and version = $3::bigint - 1
            returning tenant_id, id, deleted_at is null as live
          )

@@ -109,7 +109,8 @@ fn text(method: Method, one: &str, other: &str) -> Closeness {
 /// Whether a word is another one but for a slip, of letters that changed places too; for two slips in long words.
 fn is_slip(one: &str, other: &str) -> bool {
     let (short, long) = (one.len().min(other.len()), one.len().max(other.len()));
-    if short < 3 || long - short > 4 {
+    // Nobody forgives a slip in a paragraph, whose comparison would take its length squared.
+    if short < 3 || long - short > 4 || long > 128 {
         return false;
     }
     match osa_distance(one, other) {

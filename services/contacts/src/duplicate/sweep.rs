@@ -21,7 +21,7 @@ use crate::search::Kind;
 
 /// Rows of keys that a step looks at, and pairs after which it stops before.
 const ROWS: i64 = 40_000;
-const COMPARED: usize = 200_000;
+const COMPARED: usize = 20_000;
 /// Pairs that are compared and written at once.
 const PAIRS: i64 = 2_000;
 /// Records that are read at once.

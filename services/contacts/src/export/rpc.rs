@@ -8,6 +8,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use prost::Message;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::export_service_server::ExportService;
+use rapport_kit::command;
 use rapport_kit::jobs::{Asked, Jobs};
 use rapport_kit::{Ctx, Db, Fault};
 use rapport_proto::common::v1::Job;
@@ -52,7 +53,10 @@ impl ExportService for Exports {
         let ctx = Ctx::of(&request)?;
         let request = request.into_inner();
         let asked = request.encode_to_vec();
-        plan::check(&ctx, &job::parse(request)?)?;
+        if let Err(refused) = plan::check(&ctx, &job::parse(request)?) {
+            // Whoever asked before, and may no more, is told of the job that was started then.
+            return Ok(Response::new(command::answer(&self.db, &ctx, Err(refused)).await?));
+        }
         let job = self.jobs.start(&ctx, Asked { kind: KIND.name, request: asked, input_files: Vec::new() }).await?;
         Ok(Response::new(job))
     }

@@ -48,6 +48,8 @@ struct Read {
 
 /// What stands around the rows of a step.
 struct Around {
+    /// The tenant's own country.
+    country: Option<String>,
     surroundings: Surroundings,
     matched: HashMap<String, Vec<Uuid>>,
     changeable: HashMap<Uuid, Account>,
@@ -64,11 +66,11 @@ struct Around {
 pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Change>>, Fault> {
     let country = region::country(plan.run.db(), plan.run.ctx(), None).await?;
     let region = country.as_deref().and_then(|country| country.parse().ok());
-    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row, country.as_deref())).collect();
+    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row)).collect();
     for read in reads.iter_mut().flatten() {
         (read.keys, read.called) = (plan.way.keys(&marks(&read.sent), region), plan.link.keys(&marks(&read.sent)));
     }
-    let around = around(plan, &reads, region).await?;
+    let around = Around { country, ..around(plan, &reads, region).await? };
     let mut seen = Seen::read(plan, reads.iter().flatten().flat_map(|read| seen_keys(read, &around)).collect()).await?;
     let mut planned = Vec::with_capacity(rows.len());
     for (row, read) in rows.iter().zip(reads) {
@@ -86,12 +88,12 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
     Ok(planned)
 }
 
-fn read(plan: &Plan<'_>, row: &mut Row, country: Option<&str>) -> Result<Read, Fault> {
+fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Fault> {
     let filled = plan.fill(row)?;
     let mut found = Violations::default();
     let mut sent = layout::account::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
     found.finish()?;
-    plan::settle_addresses(&mut sent.addresses, country);
+    plan::settle_countries(&mut sent.addresses);
     let parent = std::mem::take(&mut sent.parent);
     let empty = if plan.rules.clear_empty { filled.empty } else { Vec::new() };
     Ok(Read { sent, parent, empty, keys: Vec::new(), called: Vec::new() })
@@ -125,7 +127,7 @@ async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<r
     let stored = changeable.values().map(|account| convert::to_proto(account.clone()));
     let all: Vec<pb::Account> = sent.into_iter().chain(stored).collect();
     let surroundings = Surroundings::read(run.db(), run.policy(), ctx, &all, None).await?;
-    Ok(Around { surroundings, matched, changeable, holders, entities, region })
+    Ok(Around { country: None, surroundings, matched, changeable, holders, entities, region })
 }
 
 /// What a row is about, for rows that come after it.
@@ -155,7 +157,8 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
             return Err(plan::unknown());
         }
         batch::require_create(ctx, CREATE)?;
-        let sent = pb::Account { name: String::new(), number: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
+        let mut sent = pb::Account { name: String::new(), number: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
+        plan::complete_countries(&mut sent.addresses, around.country.as_deref());
         let kind = convert::kind(&sent);
         let created = Account::create(clock::new_id(), kind, around.surroundings.new_details(ctx, sent)?, ctx.now());
         let (id, decided) = (created.0.id(), Decided::created(created));
@@ -169,7 +172,8 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
     if read.sent.kind != 0 && convert::kind(&read.sent) != before.kind() {
         return Err(Fault::invalid("Kind", "stays what it was when the account was created"));
     }
-    let merged = merge::account(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+    let mut merged = merge::account(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+    plan::complete_countries(&mut merged.addresses, around.country.as_deref());
     let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
     let mut after = before.clone();
     let decided = after.change(details, ctx.now())?.map(|fact| Decided::changed(before, after, fact));

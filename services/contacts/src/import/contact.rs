@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::ImportMode;
+use rapport_contacts_api::v1::import_match::By;
 use rapport_kit::journal::Entry;
 use rapport_kit::{Fault, clock, name};
 use rlibphonenumber::Region;
@@ -43,6 +44,8 @@ struct Read {
 
 /// What stands around the rows of a step.
 struct Around {
+    /// The tenant's own country.
+    country: Option<String>,
     region: Option<Region>,
     surroundings: Surroundings,
     /// Records that the caller sees, by what rows are matched by.
@@ -63,12 +66,12 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
     let (run, ctx) = (plan.run, plan.run.ctx());
     let country = region::country(run.db(), ctx, None).await?;
     let region = country.as_deref().and_then(|country| country.parse().ok());
-    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row, country.as_deref())).collect();
+    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row)).collect();
     link(plan, &mut reads).await?;
     for read in reads.iter_mut().flatten() {
         read.keys = plan.way.keys(&marks(&read.sent), region);
     }
-    let around = around(plan, &reads, region).await?;
+    let around = Around { country, ..around(plan, &reads, region).await? };
     let keys = reads.iter().flatten().flat_map(|read| seen_keys(read, &around)).collect();
     let mut seen = Seen::read(plan, keys).await?;
     let mut planned = Vec::with_capacity(rows.len());
@@ -93,13 +96,13 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
 }
 
 /// A row's cells as a contact; accounts are still as the cells name them.
-fn read(plan: &Plan<'_>, row: &mut Row, country: Option<&str>) -> Result<Read, Fault> {
+fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Fault> {
     let filled = plan.fill(row)?;
     let mut found = Violations::default();
     let mut sent = layout::contact::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
     found.finish()?;
     if let Some(person) = &mut sent.person {
-        plan::settle_addresses(&mut person.addresses, country);
+        plan::settle_countries(&mut person.addresses);
     }
     Ok(Read { sent, empty: if plan.rules.clear_empty { filled.empty } else { Vec::new() }, keys: Vec::new() })
 }
@@ -144,7 +147,7 @@ async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<R
     let accounts: Vec<Uuid> = sent.iter().flat_map(|sent| &sent.accounts).filter_map(|role| Some(name::split(&role.account)?.1)).collect();
     let customers = plan::customers(&mut conn, ctx, &accounts).await?;
     let changeable = changeable.into_iter().map(|contact| (contact.id(), contact)).collect();
-    Ok(Around { region, surroundings, matched, changeable, holders, customers })
+    Ok(Around { country: None, region, surroundings, matched, changeable, holders, customers })
 }
 
 /// What a row is about, for rows that come after it.
@@ -174,14 +177,18 @@ async fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<
     let (contact, fact) = match (known, plan.mode) {
         (None, ImportMode::Update) => return Err(plan::unknown()),
         (Some(_), ImportMode::Create | ImportMode::Unspecified) => return Err(plan::known()),
+        // A name that is none, or hidden, is no wish for a copy.
+        (None, _) if plan.way.by == By::Record && !read.keys.is_empty() => return Err(plan::unknown()),
         (None, _) => {
             batch::require_create(ctx, CREATE)?;
-            let sent = pb::Contact { name: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
+            let mut sent = pb::Contact { name: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
+            plan::complete_countries(&mut sent.person.get_or_insert_default().addresses, around.country.as_deref());
             Contact::create(clock::new_id(), around.surroundings.new_details(ctx, sent)?, ctx.now())
         }
         (Some(id), _) => {
             let before = around.changeable.get(&id).ok_or_else(|| batch::read_only(&name::format(COLLECTION, id)))?;
-            let merged = merge::contact(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+            let mut merged = merge::contact(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+            plan::complete_countries(&mut merged.person.get_or_insert_default().addresses, around.country.as_deref());
             let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
             contact::rpc::require_free(plan.run.db(), ctx, &before.details().leaves(&details.accounts)).await?;
             let mut after = before.clone();

@@ -8,7 +8,7 @@ use rapport_kit::{Ctx, Fault};
 
 use crate::layout::{Cell, Column, PointPart, Resource, Single, cell};
 use crate::violations::Violations;
-use crate::{account, contact};
+use crate::{account, contact, limits};
 
 /// What stands between several values in one cell of Google's exports.
 const SEVERAL: &str = " ::: ";
@@ -145,8 +145,12 @@ impl Mapping {
         for (column, text) in &mut filled.cells {
             let Column::Point(channel, _, PointPart::Value) = column else { continue };
             let Some((first, rest)) = text.split_once(SEVERAL) else { continue };
-            more.extend(rest.split(SEVERAL).map(|text| (*channel, text.trim().to_owned())));
+            more.extend(rest.split(SEVERAL).take(limits::CONTACT_POINTS + 1).map(|text| (*channel, text.trim().to_owned())));
             *text = first.trim().to_owned();
+            // More than a record may have: the row is refused for it, and the others need not be counted.
+            if more.len() > limits::CONTACT_POINTS {
+                break;
+            }
         }
         for (channel, text) in more {
             let numbers = self.columns().chain(filled.cells.iter().map(|(column, _)| column));

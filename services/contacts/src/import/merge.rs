@@ -10,7 +10,7 @@ use rapport_proto::google_type::PostalAddress;
 use rlibphonenumber::Region;
 
 use crate::contact_point::{self, Kind};
-use crate::layout::{Column, Single};
+use crate::layout::{Column, PointPart, RolePart, Single};
 
 /// Takes the text if there is one.
 fn text(stored: &mut String, sent: String) {
@@ -120,7 +120,7 @@ pub fn points(stored: &mut Vec<pb::ContactPoint>, sent: Vec<pb::ContactPoint>, e
         told.push((kind, key));
     }
     for column in empty {
-        let Column::Point(channel, ..) = column else { continue };
+        let Column::Point(channel, _, PointPart::Value) = column else { continue };
         let kind = crate::layout::part::kind_of(*channel);
         stored.retain(|point| point.kind() != kind || told.contains(&(point.kind, key(point, region))));
     }
@@ -144,8 +144,9 @@ fn key(point: &pb::ContactPoint, region: Option<Region>) -> String {
 
 /// Adds addresses, or changes those of their kind, each the next one.
 pub fn addresses(stored: &mut Vec<pb::Address>, sent: Vec<pb::Address>, empty: &[Column]) {
-    if empty.iter().any(|column| matches!(column, Column::Address(..))) {
-        *stored = sent;
+    // An empty part of an address that has others says nothing of the other addresses.
+    if sent.is_empty() && empty.iter().any(|column| matches!(column, Column::Address(..))) {
+        stored.clear();
         return;
     }
     let kind = |address: &pb::Address| if address.kind == 0 { pb::address::Kind::Other as i32 } else { address.kind };
@@ -192,7 +193,7 @@ pub fn external_ids(stored: &mut Vec<ExternalId>, sent: Vec<ExternalId>, empty: 
 
 /// Adds accounts, or changes what the contact is to them.
 fn roles(stored: &mut Vec<pb::AccountRole>, sent: Vec<pb::AccountRole>, empty: &[Column]) {
-    if empty.iter().any(|column| matches!(column, Column::Account(..))) {
+    if empty.iter().any(|column| matches!(column, Column::Account(_, RolePart::Account))) {
         *stored = sent;
         return;
     }

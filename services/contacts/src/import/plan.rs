@@ -94,8 +94,12 @@ impl<'a> Plan<'a> {
     pub fn fill(&self, row: &mut Row) -> Result<Filled, Fault> {
         let cells = match std::mem::replace(&mut row.content, Ok(Content::Cells(Vec::new())))? {
             Content::Cells(cells) => cells,
-            Content::Card(cells) => return self.mapping.fill_card(self.run.ctx(), cells),
+            Content::Card(cells) => {
+                require_text(cells.iter().map(|(_, text)| text.as_str()))?;
+                return self.mapping.fill_card(self.run.ctx(), cells);
+            }
         };
+        require_text(cells.iter().map(String::as_str))?;
         let width = self.order.header.len();
         let beyond = cells.iter().skip(width).any(|cell| !cell.trim().is_empty());
         // Empty cells at the end may be left out. A cell that holds the ones that are missing was quoted by mistake.
@@ -273,13 +277,31 @@ impl Seen {
     }
 }
 
-/// Puts the codes of countries in the place of their names, and the tenant's own country where none stands.
-pub fn settle_addresses(addresses: &mut [pb::Address], country: Option<&str>) {
+/// Refuses a row that no text of the database can hold; it would take the others of its step with it.
+fn require_text<'a>(mut cells: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+    if cells.any(|text| text.contains('\0')) {
+        return Err(Fault::argument("TEXT_INVALID", "Leave out the character NUL: no text can have it."));
+    }
+    Ok(())
+}
+
+/// Puts the codes of countries in the place of their names.
+pub fn settle_countries(addresses: &mut [pb::Address]) {
     for address in addresses {
         let region = &mut address.postal_address.get_or_insert_default().region_code;
-        let code = if region.is_empty() { country } else { country::code(region) };
-        if let Some(code) = code {
+        if let Some(code) = country::code(region) {
             code.clone_into(region);
+        }
+    }
+}
+
+/// Puts the tenant's own country where none stands. Of the addresses that are to be written: where a row leaves the country
+/// out, the one that is known stays.
+pub fn complete_countries(addresses: &mut [pb::Address], country: Option<&str>) {
+    for address in addresses {
+        let region = &mut address.postal_address.get_or_insert_default().region_code;
+        if let (true, Some(country)) = (region.is_empty(), country) {
+            country.clone_into(region);
         }
     }
 }

@@ -44,8 +44,9 @@ pub fn cells(account: &pb::Account) -> Vec<Cell> {
 /// The account that cells show; as [`super::contact::record`].
 pub fn record<'a>(found: &mut Violations, cells: impl IntoIterator<Item = (&'a Column, &'a str)>) -> pb::Account {
     let mut account = pb::Account::default();
-    let mut groups = Groups::default();
+    let (mut groups, mut has_revenue) = (Groups::default(), false);
     for (column, text) in cells.into_iter().filter(|(_, text)| !text.is_empty()) {
+        has_revenue |= *column == Column::Single(Single::Revenue);
         match column {
             Column::Single(single) => read_single(found, &mut account, *single, text),
             Column::Point(channel, number, part) => groups.point(found, *channel, *number, *part, text),
@@ -55,6 +56,8 @@ pub fn record<'a>(found: &mut Violations, cells: impl IntoIterator<Item = (&'a C
         }
     }
     (account.contact_points, account.addresses, account.external_ids) = groups.finish();
+    // A currency without an amount is none, and not an amount of nothing.
+    account.annual_revenue = account.annual_revenue.filter(|_| has_revenue);
     account
 }
 

@@ -8,7 +8,7 @@ use rapport_kit::{Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::contact::{COLLECTION, Contact, Details, Fact, parse, sql};
+use crate::contact::{COLLECTION, Contact, Details, Fact, Refusal, parse, sql};
 use crate::convert::Known;
 use crate::{batch, events};
 
@@ -48,6 +48,10 @@ async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut contact: Contact) -> R
     let ctx = run.ctx();
     let is_untouched = span.unbroken && contact.version() == span.last;
     let fact = if span.first == 1 {
+        // Its data went on in another record, which somebody else decided.
+        if contact.merged_into().is_some() {
+            return Err(Refusal::Merged.into());
+        }
         // One that is in the bin already is what it is to be, whoever put it there.
         if contact.is_deleted() {
             return Ok(());

@@ -108,6 +108,15 @@ async fn what_a_job_wrote_is_read_by_those_who_may_do_what_it_does() {
     let uploaded = desk.stored(&owner, b"abc").await.name;
     assert_eq!(desk.download(&owner, written, 0).await.expect("it is their own"), b"3\n7\n");
 
+    // Whoever may ask for as much, but sees less, learns nothing of it.
+    let bound = vec![pb::FieldRule { resource: "jobs.job".to_owned(), field: "message".to_owned(), effect: pb::FieldEffect::Hidden.into() }];
+    let bound = desk.identity.role(tenant, &[PERMISSION, "jobs.*", "files.*"], bound);
+    for (role, level) in [(bound, GrantLevel::All), (role, GrantLevel::Own)] {
+        let other = desk.identity.user(tenant, None, role, level);
+        let refused = desk.download(&other, written, 0).await.expect_err("it is another's");
+        assert_eq!(refusal(&refused), (Code::NotFound, "RECORD_NOT_FOUND".to_owned()));
+    }
+
     let cut =
         pb::PolicyRole { display_name: "cut".to_owned(), permissions: vec!["jobs.*".to_owned(), "files.*".to_owned()], field_rules: Vec::new() };
     desk.identity.tell(tenant, format!("roles/{role}"), 2, Some(State::Role(cut)));
