@@ -114,7 +114,7 @@ impl JobDesk {
             }
             if job.cancelled_at.is_some() {
                 let found = Record { collection: COLLECTION, id, version: job.version };
-                return Ok(Done::Unchanged(self.jobs.shown(&job), found));
+                return Ok(Done::Unchanged(job.told(self.jobs.service), found));
             }
             let after = job.clone().cancelled(ctx.now());
             let told = after.told(self.jobs.service);
@@ -123,7 +123,7 @@ impl JobDesk {
                 false => after.entry(ctx, &pb::JobCancelled { job: Some(told.clone()) })?,
             };
             if jobs::cancel(&mut self.jobs.db.for_tenant(ctx).await?, &job, &after, entry).await? {
-                return Ok(Done::Written(self.jobs.shown(&after)));
+                return Ok(Done::Written(told));
             }
         }
         Err(Fault::contended())
