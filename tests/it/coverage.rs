@@ -13,6 +13,7 @@ mod repeats;
 mod scene;
 mod shape;
 pub(crate) mod wire;
+mod work;
 
 use std::collections::BTreeSet;
 

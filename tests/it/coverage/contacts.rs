@@ -10,23 +10,23 @@ use rapport_proto::common::v1 as pb;
 use rapport_proto::google_type::{Date, PostalAddress};
 
 use super::scene::{Scene, Valid};
-use super::{dead_letters, duplicates, jobs};
+use super::{dead_letters, duplicates, jobs, work};
 
 const MERGE: &str = "/rapport.contacts.v1.MergeService/MergeContacts";
 const SEARCH: &str = "/rapport.contacts.v1.SearchService/SearchRecords";
 
 /// A record that was made for a request.
 #[derive(Clone, PartialEq, Message)]
-struct Stored {
+pub(super) struct Stored {
     #[prost(string, tag = "1")]
-    name: String,
+    pub(super) name: String,
     #[prost(string, tag = "40")]
     etag: String,
 }
 
 /// Which of the two resources; their standard methods take messages of one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Noun {
+pub(super) enum Noun {
     Contact,
     Account,
 }
@@ -63,11 +63,11 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.ViewService/CreateView" => Box::pin(create_view(scene)),
         "/rapport.contacts.v1.ViewService/UpdateView" => Box::pin(update_view(scene)),
         "/rapport.contacts.v1.ViewService/DeleteView" => Box::pin(delete_view(scene)),
-        "/rapport.contacts.v1.BulkService/PreviewBulkChange" => Box::pin(preview_bulk_change(scene)),
-        "/rapport.contacts.v1.BulkService/StartBulkChange" => Box::pin(start_bulk_change(scene)),
-        "/rapport.contacts.v1.ExportService/ExportContacts" => Box::pin(export(scene, Noun::Contact)),
-        "/rapport.contacts.v1.ExportService/ExportAccounts" => Box::pin(export(scene, Noun::Account)),
-        "/rapport.contacts.v1.ExportService/StartExport" => Box::pin(start_export(scene)),
+        "/rapport.contacts.v1.BulkService/PreviewBulkChange" => Box::pin(work::preview_bulk_change(scene)),
+        "/rapport.contacts.v1.BulkService/StartBulkChange" => Box::pin(work::start_bulk_change(scene)),
+        "/rapport.contacts.v1.ExportService/ExportContacts" => Box::pin(work::export(scene, Noun::Contact)),
+        "/rapport.contacts.v1.ExportService/ExportAccounts" => Box::pin(work::export(scene, Noun::Account)),
+        "/rapport.contacts.v1.ExportService/StartExport" => Box::pin(work::start_export(scene)),
         "/rapport.contacts.v1.DuplicateRuleService/GetDuplicateRule" => Box::pin(duplicates::get_rule(scene)),
         "/rapport.contacts.v1.DuplicateRuleService/ListDuplicateRules" => Box::pin(duplicates::list_rules(scene)),
         "/rapport.contacts.v1.DuplicateRuleService/CreateDuplicateRule" => Box::pin(duplicates::create_rule(scene)),
@@ -77,9 +77,9 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.DuplicateService/ListDuplicatePairs" => Box::pin(duplicates::list_pairs(scene)),
         "/rapport.contacts.v1.DuplicateService/ReviewDuplicatePair" => Box::pin(duplicates::review_pair(scene)),
         "/rapport.contacts.v1.DuplicateService/StartDuplicateSweep" => Box::pin(duplicates::start_sweep()),
-        "/rapport.contacts.v1.ImportService/InspectImport" => Box::pin(inspect_import(scene)),
-        "/rapport.contacts.v1.ImportService/StartImport" => Box::pin(start_import(scene)),
-        "/rapport.contacts.v1.ImportService/GetImportReport" => Box::pin(import_report(scene)),
+        "/rapport.contacts.v1.ImportService/InspectImport" => Box::pin(work::inspect_import(scene)),
+        "/rapport.contacts.v1.ImportService/StartImport" => Box::pin(work::start_import(scene)),
+        "/rapport.contacts.v1.ImportService/GetImportReport" => Box::pin(work::import_report(scene)),
         "/rapport.common.v1.AccessService/ShareRecord" => Box::pin(share(scene)),
         "/rapport.common.v1.AccessService/UnshareRecord" => Box::pin(unshare(scene)),
         "/rapport.common.v1.AccessService/ListShares" => Box::pin(list_shares(scene)),
@@ -268,29 +268,6 @@ async fn list_views(scene: &Scene) -> Valid {
     Valid::read(&contacts::ListViewsRequest::default())
 }
 
-async fn inspect_import(scene: &Scene) -> Valid {
-    let file = jobs::complete(scene).await;
-    Valid::read(&contacts::InspectImportRequest { file, ..contacts::InspectImportRequest::default() }).about_a_record()
-}
-
-async fn start_import(scene: &Scene) -> Valid {
-    Valid::change(&import(jobs::complete(scene).await), 1).about_a_record()
-}
-
-async fn import_report(scene: &Scene) -> Valid {
-    let request = import(jobs::complete(scene).await).encode_to_vec();
-    let answer = scene.send("/rapport.contacts.v1.ImportService/StartImport", request).await.expect("an administrator imports");
-    let job = pb::Job::decode(answer.as_slice()).expect("a job").name;
-    Valid::read(&contacts::GetImportReportRequest { job }).about_a_record()
-}
-
-/// An import of the one column that the file has.
-fn import(file: String) -> contacts::StartImportRequest {
-    let column = contacts::ImportColumn { target: "Family name".to_owned(), position: 1, ..contacts::ImportColumn::default() };
-    let rules = contacts::ImportRules { collection: "contacts".to_owned(), columns: vec![column], ..contacts::ImportRules::default() };
-    contacts::StartImportRequest { file, rules: Some(rules), ..contacts::StartImportRequest::default() }
-}
-
 async fn create_view(scene: &Scene) -> Valid {
     Valid::change(&contacts::CreateViewRequest { view: Some(view(scene)) }, 1)
 }
@@ -307,43 +284,6 @@ async fn delete_view(scene: &Scene) -> Valid {
 }
 
 /// Sets a label of one contact.
-async fn bulk_change(scene: &Scene) -> contacts::BulkChange {
-    let tags = contacts::TagList { tags: vec!["bulk".to_owned()] };
-    contacts::BulkChange {
-        collection: "contacts".to_owned(),
-        filter: String::new(),
-        names: vec![make(scene, Noun::Contact).await.name],
-        change: Some(contacts::bulk_change::Change::AddTags(tags)),
-    }
-}
-
-async fn preview_bulk_change(scene: &Scene) -> Valid {
-    Valid::read(&contacts::PreviewBulkChangeRequest { change: Some(bulk_change(scene).await) })
-}
-
-async fn start_bulk_change(scene: &Scene) -> Valid {
-    let change = bulk_change(scene).await;
-    let request = contacts::PreviewBulkChangeRequest { change: Some(change.clone()) };
-    let answer = scene.send("/rapport.contacts.v1.BulkService/PreviewBulkChange", request.encode_to_vec()).await.expect("a preview");
-    let preview_token = contacts::PreviewBulkChangeResponse::decode(answer.as_slice()).expect("the answer of a preview").preview_token;
-    Valid::change(&contacts::StartBulkChangeRequest { change: Some(change), preview_token }, 1)
-}
-
-/// A table of a column, so that what is answered is one piece.
-fn export_options() -> contacts::ExportOptions {
-    contacts::ExportOptions { format: contacts::ExportFormat::Csv.into(), columns: vec!["Record".to_owned()], ..contacts::ExportOptions::default() }
-}
-
-async fn export(scene: &Scene, noun: Noun) -> Valid {
-    make(scene, noun).await;
-    Valid::read(&contacts::ExportContactsRequest { options: Some(export_options()) })
-}
-
-async fn start_export(scene: &Scene) -> Valid {
-    make(scene, Noun::Contact).await;
-    Valid::change(&contacts::StartExportRequest { collection: "contacts".to_owned(), options: Some(export_options()) }, 1)
-}
-
 async fn share(scene: &Scene) -> Valid {
     let name = make(scene, Noun::Contact).await.name;
     Valid::change(&shared(name, scene.nobody.name()), 1).about_a_record()
@@ -392,7 +332,7 @@ fn shared(name: String, subject: String) -> pb::ShareRecordRequest {
     pb::ShareRecordRequest { name, subject, access_level: pb::AccessLevel::Write.into(), role: "second".to_owned() }
 }
 
-async fn make(scene: &Scene, noun: Noun) -> Stored {
+pub(super) async fn make(scene: &Scene, noun: Noun) -> Stored {
     make_as(scene, noun, &fresh(scene)).await
 }
 

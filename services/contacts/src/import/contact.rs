@@ -187,7 +187,15 @@ async fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<
         }
         (Some(id), _) => {
             let before = around.changeable.get(&id).ok_or_else(|| batch::read_only(&name::format(COLLECTION, id)))?;
-            let mut merged = merge::contact(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+            let mut sent = read.sent;
+            if plan.way.by == By::ExternalId {
+                // Reached by an id of a contact that was merged into it, it keeps the one that it has of that system.
+                let is_own = |pair: &rapport_proto::common::v1::ExternalId| {
+                    before.details().external_ids.iter().any(|own| own.system == pair.system && own.id == pair.id)
+                };
+                sent.external_ids.retain(|pair| pair.system != plan.way.system || is_own(pair));
+            }
+            let mut merged = merge::contact(convert::to_proto(before.clone()), sent, &read.empty, around.region);
             plan::complete_countries(&mut merged.person.get_or_insert_default().addresses, around.country.as_deref());
             let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
             contact::rpc::require_free(plan.run.db(), ctx, &before.details().leaves(&details.accounts)).await?;

@@ -120,6 +120,15 @@ fn cells(record: &::csv::ByteRecord, encoding: &'static Encoding) -> Result<Vec<
     decoded.collect::<Option<Vec<String>>>().ok_or_else(|| unreadable(encoding))
 }
 
+/// Cells of a row; an empty one has one.
+#[must_use]
+pub fn width(row: &[u8], dialect: Dialect) -> usize {
+    let mut record = ::csv::ByteRecord::new();
+    let mut reader = ::csv::ReaderBuilder::new().delimiter(dialect.delimiter).quote(dialect.quote).has_headers(false).flexible(true).from_reader(row);
+    let is_row = reader.read_byte_record(&mut record).unwrap_or(false);
+    if is_row { record.len() } else { 1 }
+}
+
 /// The refusal of what is not written in the file's encoding.
 #[must_use]
 pub fn unreadable(encoding: &'static Encoding) -> Fault {

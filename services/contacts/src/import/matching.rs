@@ -1,6 +1,6 @@
 //! Which records rows and cells are about, as the caller may see them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::import_match::By;
@@ -16,7 +16,7 @@ use super::mapping::rules_of;
 use crate::contact_point::{self, Kind};
 use crate::layout::Resource;
 use crate::violations::Violations;
-use crate::{account, contact};
+use crate::{account, contact, merge};
 
 /// How it is told which record is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,10 @@ pub async fn find(
 ) -> Result<HashMap<String, Vec<Uuid>>, Fault> {
     let mut found: HashMap<String, Vec<Uuid>> = HashMap::new();
     // PostgreSQL's text has no NUL: such a key is nobody's.
-    let keys: Vec<String> = keys.iter().filter(|key| !key.contains('\0')).cloned().collect();
+    let mut keys: Vec<String> = keys.iter().filter(|key| !key.contains('\0')).cloned().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let sought = keys.clone();
     if keys.is_empty() || way.by == By::Unspecified {
         return Ok(found);
     }
@@ -153,10 +156,34 @@ pub async fn find(
     }
     query.push(" where c.deleted_at is null and c.tenant_id = ").push_bind(ctx.tenant());
     scope.push(&mut query, of);
-    for row in query.build().fetch_all(conn).await? {
+    for row in query.build().fetch_all(&mut *conn).await? {
         found.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
     }
+    if (way.by, resource) == (By::ExternalId, Resource::Contact) {
+        let lost = sought.into_iter().filter(|key| !found.contains_key(key)).collect();
+        follow(conn, ctx, scope, way.system, lost, &mut found).await?;
+    }
     Ok(found)
+}
+
+/// Adds the contacts that merged ones go on in, by the ids that these had: whoever feeds them knows of no merge.
+async fn follow(
+    conn: &mut Conn,
+    ctx: &Ctx,
+    scope: &Scope,
+    system: &str,
+    ids: Vec<String>,
+    found: &mut HashMap<String, Vec<Uuid>>,
+) -> Result<(), Fault> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let followed = merge::sql::followed(conn, ctx, &vec![system.to_owned(); ids.len()], &ids).await?;
+    let into: Vec<Uuid> = followed.iter().map(|(_, _, id)| *id).collect();
+    let seen: HashSet<Uuid> = contact::sql::get_many(conn, ctx, scope, &into).await?.iter().map(contact::Contact::id).collect();
+    // Of several that had the id, the one that was merged last.
+    found.extend(followed.into_iter().filter(|(_, _, id)| seen.contains(id)).map(|(_, key, id)| (key, vec![id])));
+    Ok(())
 }
 
 /// The one record that `keys` stand for; none if there is none.

@@ -6,7 +6,7 @@ use rapport_kit::jobs::Run;
 use rapport_kit::{Fault, Tx};
 use uuid::Uuid;
 
-use super::csv::Dialect;
+use super::csv::{self, Dialect};
 use super::order::Order;
 use super::text;
 
@@ -19,6 +19,8 @@ pub struct Refused {
     format: ImportFormat,
     encoding: &'static Encoding,
     dialect: Dialect,
+    /// Cells of the header.
+    width: usize,
     bytes: Vec<u8>,
 }
 
@@ -26,7 +28,7 @@ impl Refused {
     /// None yet.
     #[must_use]
     pub fn of(order: &Order) -> Self {
-        Self { format: order.format(), encoding: order.encoding(), dialect: order.dialect(), bytes: Vec::new() }
+        Self { format: order.format(), encoding: order.encoding(), dialect: order.dialect(), width: order.header.len(), bytes: Vec::new() }
     }
 
     /// Adds a row that was cut out of a window.
@@ -39,6 +41,8 @@ impl Refused {
         } else {
             self.bytes.extend_from_slice(row);
         }
+        // Cells that it leaves out at its end stand before those that are added.
+        self.skip(self.width.saturating_sub(csv::width(row, self.dialect)));
         self.end([&line.to_string(), fault.reason(), fault.text()]);
     }
 
@@ -55,10 +59,15 @@ impl Refused {
     }
 
     /// Adds a row that was loaded, but not as it says: its line and the reason, behind empty cells.
-    pub fn mention(&mut self, order: &Order, line: i64, fault: &Fault) {
-        let delimiters = char::from(self.dialect.delimiter).to_string().repeat(order.header.len().saturating_sub(1));
-        self.bytes.extend(text::encoded(&delimiters, self.encoding));
+    pub fn mention(&mut self, line: i64, fault: &Fault) {
+        self.skip(self.width.saturating_sub(1));
         self.end([&line.to_string(), fault.reason(), fault.text()]);
+    }
+
+    /// Adds empty cells.
+    fn skip(&mut self, cells: usize) {
+        let delimiters = char::from(self.dialect.delimiter).to_string().repeat(cells);
+        self.bytes.extend(text::encoded(&delimiters, self.encoding));
     }
 
     /// Adds cells behind those of a row, and ends it.

@@ -161,7 +161,7 @@ async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
     (tally.counts.updated, tally.counts.unchanged) = (linked.updated, -linked.updated);
     tally.counts.unlinked = i64::try_from(linked.left.len()).map_err(Fault::internal)?;
     for (line, fault) in &linked.left {
-        tally.refused.mention(plan.order, *line, fault);
+        tally.refused.mention(*line, fault);
     }
     let next = Place { linking: !linked.is_done, forgetting: linked.is_done, ..place };
     commit(plan, tx, tally, next).await

@@ -215,4 +215,12 @@ mod tests {
             assert_eq!(read_amount(text), read, "{text}");
         }
     }
+
+    #[test]
+    fn a_currency_without_an_amount_is_no_revenue() {
+        let currency = (Column::Single(Single::Currency), "EUR".to_owned());
+        assert_eq!(read(std::slice::from_ref(&currency)).annual_revenue, None);
+        let revenue = (Column::Single(Single::Revenue), "7".to_owned());
+        assert_eq!(read(&[currency, revenue]).annual_revenue.map(|money| money.units), Some(7));
+    }
 }

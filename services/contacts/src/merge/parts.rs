@@ -37,6 +37,9 @@ pub struct Entries<T> {
     pub is_same: fn(&T, &T) -> bool,
     /// Whether one may be what became of the other that stood in its place.
     pub may_replace: fn(&T, &T) -> bool,
+    /// Whether entries that say something else are others, though about the same thing: one that the merge left out is
+    /// then not removed with the one that it kept.
+    pub words_tell: bool,
     /// The mark of the one to use among others; none in lists without.
     pub primary: Option<fn(&mut T) -> &mut bool>,
 }
@@ -83,7 +86,11 @@ impl<T: Clone + PartialEq> Entries<T> {
         let entry = |own: &T, at: Option<usize>, of_loser: bool| {
             // What the merge left out comes back; what was removed since is gone from both.
             let Some(place) = at else { return Some(own.clone()) };
-            let (merged, now) = (&story.merged[place], &story.now[later[place]?]);
+            let Some(later) = later[place] else {
+                let was_left_out = self.words_tell && !self.says(own, &story.merged[place]);
+                return was_left_out.then(|| own.clone());
+            };
+            let (merged, now) = (&story.merged[place], &story.now[later]);
             if merged == now || is_losers(place) != of_loser { Some(own.clone()) } else { Some(self.changed(own, merged, now)) }
         };
         let added: Vec<&T> = story.now.iter().enumerate().filter(|(at, _)| !later.contains(&Some(*at))).map(|(_, entry)| entry).collect();

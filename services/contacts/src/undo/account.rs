@@ -8,7 +8,7 @@ use rapport_kit::{Ctx, Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::account::{Account, COLLECTION, Details, Fact, convert, sql, tree};
+use crate::account::{Account, COLLECTION, Details, Fact, RESOURCE, convert, sql, tree};
 use crate::convert::Known;
 use crate::{batch, events};
 
@@ -62,8 +62,10 @@ async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Ac
         Some(account.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let details = details(run, &account, snapshot)?;
-        account.change(details, ctx.now()).map_err(|_| edited())?
+        let (details, stands) = (details(run, &account, snapshot)?, account.clone());
+        let fact = account.change(details, ctx.now()).map_err(|_| edited())?;
+        require_writable(run, &stands, &account)?;
+        fact
     };
     let Some(fact) = fact else { return Ok(()) };
     if !is_untouched {
@@ -117,4 +119,15 @@ fn details(run: &Run, account: &Account, snapshot: pb::Account) -> Result<Detail
         point.normalized = normalized;
     }
     Ok(details)
+}
+
+/// Refuses to give a field back that whoever undoes may not write.
+fn require_writable(run: &Run, before: &Account, after: &Account) -> Result<(), Fault> {
+    let rules = run.ctx().fields(RESOURCE);
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let (stands, given) = (convert::to_proto(before.clone()), convert::to_proto(after.clone()));
+    let differs = |path: &&&str| convert::merge(before, &given, &[**path]) != stands;
+    convert::PATHS.iter().filter(differs).try_for_each(|path| rules.require_writable(path))
 }

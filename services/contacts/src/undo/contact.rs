@@ -8,8 +8,7 @@ use rapport_kit::{Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::contact::{COLLECTION, Contact, Details, Fact, Refusal, parse, sql};
-use crate::convert::Known;
+use crate::contact::{COLLECTION, Contact, Details, Fact, RESOURCE, Refusal, convert, snapshot, sql};
 use crate::{batch, events};
 
 /// Takes back what a job did to contacts; answers those that stay as they are.
@@ -61,9 +60,11 @@ async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut contact: Contact) -> R
         // The job put it into the bin.
         Some(contact.undelete(ctx.now())?)
     } else {
-        let before = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let details = details(tx, run, &contact, before).await?;
-        contact.change(details, ctx.now()).map_err(|_| edited())?
+        let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
+        let (details, stands) = (details(tx, run, snapshot).await?, contact.clone());
+        let fact = contact.change(details, ctx.now()).map_err(|_| edited())?;
+        require_writable(run, &stands, &contact)?;
+        fact
     };
     let Some(fact) = fact else { return Ok(()) };
     if !is_untouched {
@@ -85,18 +86,20 @@ async fn write(tx: &mut Tx, run: &Run, contact: &Contact, fact: Fact) -> Result<
     }
 }
 
-/// The details that a snapshot shows, exactly: nothing is read or normalised anew.
-async fn details(tx: &mut Tx, run: &Run, contact: &Contact, snapshot: pb::Contact) -> Result<Details, Fault> {
-    let points: Vec<String> = snapshot.person.iter().flat_map(|person| &person.contact_points).map(|point| point.normalized.clone()).collect();
-    let known = Known { details: None, owner: contact.details().owner, region: None, now: run.ctx().now() };
-    let mut details = parse::parse(snapshot, &known)?;
-    for (point, normalized) in details.person.contact_points.iter_mut().zip(points) {
-        point.normalized = normalized;
-    }
-    let accounts: Vec<Uuid> = details.accounts.iter().map(|role| role.account).collect();
+/// The details that a snapshot shows.
+async fn details(tx: &mut Tx, run: &Run, before: pb::Contact) -> Result<Details, Fault> {
+    let accounts = snapshot::accounts(&before);
     let private = crate::account::sql::private(tx.conn(), run.ctx(), &accounts).await?;
-    for role in &mut details.accounts {
-        role.sole = private.contains(&role.account);
+    snapshot::details(before, &private.into_iter().collect())
+}
+
+/// Refuses to give a field back that whoever undoes may not write.
+fn require_writable(run: &Run, before: &Contact, after: &Contact) -> Result<(), Fault> {
+    let rules = run.ctx().fields(RESOURCE);
+    if rules.is_empty() {
+        return Ok(());
     }
-    Ok(details)
+    let (stands, given) = (convert::to_proto(before.clone()), convert::to_proto(after.clone()));
+    let differs = |path: &&&str| convert::merge(before, &given, &[**path]) != stands;
+    convert::PATHS.iter().filter(differs).try_for_each(|path| rules.require_writable(path))
 }

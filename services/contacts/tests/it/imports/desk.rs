@@ -8,6 +8,7 @@ use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::import_service_client::ImportServiceClient;
+use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_kit::config::Config;
 use rapport_kit::db::{Logins, PoolConfig};
 use rapport_kit::files::Files;
@@ -65,6 +66,10 @@ impl Desk {
 
     pub(crate) fn contacts(&self) -> ContactServiceClient<Channel> {
         ContactServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn merges(&self) -> MergeServiceClient<Channel> {
+        MergeServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn accounts(&self) -> AccountServiceClient<Channel> {
