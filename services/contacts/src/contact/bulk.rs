@@ -62,7 +62,7 @@ pub async fn insert(conn: &mut Conn, ctx: &Ctx, contacts: &[Contact], entries: V
            insert into contact_accounts (tenant_id, contact_id, account_id, sole)
            select $1, k.id, k.account, k.sole from unnest($21::uuid[], $22::uuid[], $23::boolean[]) k(id, account, sole)
          ), queue as (
-           insert into search_queue (tenant_id, collection, record_id) select $1, 'contacts', r.id from r
+           insert into search_queue (tenant_id, collection, record_id, bulk) select $1, 'contacts', r.id, true from r
          )
          select kit.record_all($24)",
         ctx.tenant(),

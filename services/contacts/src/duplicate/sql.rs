@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rapport_kit::access::Scope;
 use rapport_kit::db::Conn;
 use rapport_kit::{Ctx, Fault, Tx};
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
@@ -63,37 +64,43 @@ pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
     Ok(first.is_some())
 }
 
-/// Records that wait for their keys, the longest waiting first; they wait to be compared from then on.
+/// Records that wait for their keys, the longest waiting behind row `after` first; they wait to be compared from then on.
+/// With them the last row.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn take_unkeyed(tx: &mut Tx) -> Result<BTreeSet<Queued>, Fault> {
+pub async fn take_unkeyed(tx: &mut Tx, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
     // Those that another process takes at this moment are left to it.
     let rows = sqlx::query!(
         "update duplicate_queue set keyed = true
-         where id = any(array(select id from duplicate_queue where not keyed order by id limit $1 for update skip locked))
-         returning tenant_id, kind, record_id",
-        BATCH
+         where id = any(array(select id from duplicate_queue where not keyed and id > $2 order by id limit $1 for update skip locked))
+         returning id, tenant_id, kind, record_id",
+        BATCH,
+        after
     )
     .fetch_all(tx.conn())
     .await?;
-    Ok(rows.into_iter().map(|row| Queued { tenant: row.tenant_id, kind: row.kind, id: row.record_id }).collect())
+    let last = rows.iter().map(|row| row.id).max();
+    Ok((rows.into_iter().map(|row| Queued { tenant: row.tenant_id, kind: row.kind, id: row.record_id }).collect(), last))
 }
 
-/// Takes records that wait to be compared out of the queue, the longest waiting first.
+/// Takes records that wait to be compared out of the queue, the longest waiting behind row `after` first. With them the
+/// last row.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn take_keyed(tx: &mut Tx) -> Result<BTreeSet<Queued>, Fault> {
+pub async fn take_keyed(tx: &mut Tx, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
     let rows = sqlx::query!(
         "delete from duplicate_queue
-         where id = any(array(select id from duplicate_queue where keyed order by id limit $1 for update skip locked))
-         returning tenant_id, kind, record_id",
-        BATCH
+         where id = any(array(select id from duplicate_queue where keyed and id > $2 order by id limit $1 for update skip locked))
+         returning id, tenant_id, kind, record_id",
+        BATCH,
+        after
     )
     .fetch_all(tx.conn())
     .await?;
-    Ok(rows.into_iter().map(|row| Queued { tenant: row.tenant_id, kind: row.kind, id: row.record_id }).collect())
+    let last = rows.iter().map(|row| row.id).max();
+    Ok((rows.into_iter().map(|row| Queued { tenant: row.tenant_id, kind: row.kind, id: row.record_id }).collect(), last))
 }
 
 /// Makes the keys of records what they are; those of earlier versions than were made before change nothing.
@@ -324,10 +331,16 @@ pub async fn profiles(conn: &mut Conn, tenant: Uuid, kind: Kind, ids: &[Uuid]) -
 
 async fn read_all(conn: &mut Conn, kind: Kind, mut query: QueryBuilder<Postgres>) -> Result<Vec<Candidate>, Fault> {
     let rows = query.build().fetch_all(conn).await?;
-    match kind {
-        Kind::Account => rows.iter().map(|row| account::sql::read(row).map(|account| Candidate::from(&account))).collect(),
-        Kind::Contact => rows.iter().map(|row| contact::sql::read(row).map(|contact| Candidate::from(&contact))).collect(),
-    }
+    let read = |row: &PgRow| match kind {
+        Kind::Account => account::sql::read(row).map(|account| Candidate::from(&account)),
+        Kind::Contact => contact::sql::read(row).map(|contact| Candidate::from(&contact)),
+    };
+    // One that cannot be read must not keep all others from being compared, nor new ones from being written.
+    let readable = |row: &PgRow| {
+        let id = row.try_get::<Uuid, _>("id").ok();
+        read(row).inspect_err(|error| tracing::error!(%error, ?id, "a record cannot be read; it is not compared with others")).ok()
+    };
+    Ok(rows.iter().filter_map(readable).collect())
 }
 
 /// A record that is compared.

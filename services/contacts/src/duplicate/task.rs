@@ -3,8 +3,8 @@
 //!
 //! Guarantees: a record leaves the queue in the transaction that writes what was found, so that nothing is lost when a
 //! process dies; its keys are committed before it is compared, so that of two records that are written at once, one at
-//! least meets the other, however many processes work. At most 200 records are held at a time with 12 keys each, and as
-//! many others as share those.
+//! least meets the other, however many processes work. At most 200 records are held at a time with 12 keys each, and
+//! 1,000 pairs, which are scored beside what the service answers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -23,13 +23,33 @@ const BUSY: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(200);
 /// Wait after the database refused or could not be reached.
 const BACK_OFF: Duration = Duration::from_secs(1);
+/// Pairs that are scored at once.
+const PAIRS: usize = 1_000;
+/// Rounds after which the queue is read from its beginning.
+const ROUNDS: u32 = 64;
+
+/// How far the queue was read: rows before that are gone but for a few, and going through what is left of them costs more
+/// than taking the next. Rows that were committed late are found from the beginning, again and again.
+#[derive(Debug, Default)]
+struct Place {
+    unkeyed: i64,
+    keyed: i64,
+    rounds: u32,
+}
+
+impl Place {
+    fn is_beginning(&self) -> bool {
+        (self.unkeyed, self.keyed) == (0, 0)
+    }
+}
 
 /// Starts keeping keys and pairs, until the process ends.
 pub fn run(system: &SystemDb, tasks: &Tasks) {
     let (system, waiting) = (system.clone(), tasks.clone());
     tasks.spawn("duplicates", async move {
+        let mut place = Place::default();
         loop {
-            let wait = match round(&system).await {
+            let wait = match round(&system, &mut place).await {
                 Ok(false) => IDLE,
                 Ok(true) => BUSY,
                 Err(error) => {
@@ -44,13 +64,14 @@ pub fn run(system: &SystemDb, tasks: &Tasks) {
     });
 }
 
-/// Works on the records that wait longest; answers whether there were any.
-async fn round(system: &SystemDb) -> Result<bool, Fault> {
-    if !sql::is_any_waiting(&mut system.conn().await?).await? {
+/// Works on the records that wait longest; answers whether there may be more.
+async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
+    let begun_at_beginning = place.is_beginning();
+    if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
         return Ok(false);
     }
     let mut tx = system.begin().await?;
-    let unkeyed = sql::take_unkeyed(&mut tx).await?;
+    let (unkeyed, last_unkeyed) = sql::take_unkeyed(&mut tx, place.unkeyed).await?;
     for ((tenant, kind), ids) in by_kind(&unkeyed) {
         let records = sql::profiles(tx.conn(), tenant, kind, &ids).await?;
         let keyed = records.into_iter().map(|record| {
@@ -62,12 +83,17 @@ async fn round(system: &SystemDb) -> Result<bool, Fault> {
     tx.commit().await?;
 
     let mut tx = system.begin().await?;
-    let keyed = sql::take_keyed(&mut tx).await?;
+    let (keyed, last_keyed) = sql::take_keyed(&mut tx, place.keyed).await?;
     for ((tenant, kind), ids) in by_kind(&keyed) {
         compare(&mut tx, tenant, kind, &ids).await?;
     }
     tx.commit().await?;
-    Ok(!unkeyed.is_empty() || !keyed.is_empty())
+    let rounds = (place.rounds + 1) % ROUNDS;
+    *place = match rounds {
+        0 => Place::default(),
+        _ => Place { unkeyed: last_unkeyed.unwrap_or_default(), keyed: last_keyed.unwrap_or_default(), rounds },
+    };
+    Ok(!begun_at_beginning || last_unkeyed.is_some() || last_keyed.is_some())
 }
 
 fn by_kind(queued: &BTreeSet<Queued>) -> BTreeMap<(Uuid, Kind), Vec<Uuid>> {
@@ -96,14 +122,18 @@ async fn compare(tx: &mut Tx, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<
     let known: BTreeSet<(Uuid, Uuid)> = sql::paired(tx.conn(), tenant, ids).await?.into_iter().map(in_order).collect();
     let shared = shared.filter(|(one, other)| one != other).map(in_order);
     let pairs: BTreeSet<(Uuid, Uuid)> = shared.chain(known.iter().copied()).collect();
-    let mut others: BTreeSet<Uuid> = pairs.iter().flat_map(|(one, other)| [*one, *other]).collect();
-    records.iter().for_each(|record| {
-        others.remove(&record.id);
-    });
-    let others = sql::profiles(tx.conn(), tenant, kind, &others.into_iter().collect::<Vec<_>>()).await?;
-    let mut compared = score(&rules, records.into_iter().chain(others), pairs);
-    compared.retain(|pair| pair.found.is_some() || known.contains(&in_order((pair.one.0, pair.other.0))));
-    sql::put_pairs(tx, tenant, kind, compared).await?;
+    let pairs: Vec<(Uuid, Uuid)> = pairs.into_iter().collect();
+    for some in pairs.chunks(PAIRS) {
+        let own = |id: &Uuid| records.iter().any(|record| record.id == *id);
+        let others: BTreeSet<Uuid> = some.iter().flat_map(|(one, other)| [*one, *other]).filter(|id| !own(id)).collect();
+        let mut compared_records = sql::profiles(tx.conn(), tenant, kind, &others.into_iter().collect::<Vec<_>>()).await?;
+        compared_records.extend(records.iter().cloned());
+        let (rules, some) = (rules.clone(), some.to_vec());
+        let scored = tokio::task::spawn_blocking(move || score(&rules, compared_records.into_iter(), some));
+        let mut compared = scored.await.map_err(Fault::internal)?;
+        compared.retain(|pair| pair.found.is_some() || known.contains(&in_order((pair.one.0, pair.other.0))));
+        sql::put_pairs(tx, tenant, kind, compared).await?;
+    }
     Ok(())
 }
 

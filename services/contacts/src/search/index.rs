@@ -2,13 +2,14 @@
 //!
 //! Guarantees: a record is taken out of the queue and its keys are written by one transaction, so that nothing is lost
 //! when a process dies; keys of a later version are never replaced by those of an earlier one, however many processes
-//! work at once. At most 500 records are held at a time.
+//! work at once; what came in bulk comes after what somebody changed. At most 500 records are held at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rapport_kit::Fault;
 use rapport_kit::db::SystemDb;
 use rapport_kit::tasks::Tasks;
+use rapport_kit::{Fault, Tx};
 use uuid::Uuid;
 
 use super::sql::{self, Document, RecordKey};
@@ -21,14 +22,30 @@ const IDLE: Duration = Duration::from_millis(250);
 /// Wait after the database refused or could not be reached.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
+/// Rounds after which the queue is read from its beginning.
+const ROUNDS: u32 = 64;
+
+/// How far the queue was read, by those that did not come in bulk and those that did. Rows before that are gone but for a
+/// few, and going through what is left of them costs more than taking the next; those that were committed late are found
+/// from the beginning, again and again.
+#[derive(Debug, Default)]
+struct Place {
+    own: i64,
+    bulk: i64,
+    rounds: u32,
+    /// Whether the index was put in order since anything was written.
+    is_settled: bool,
+}
+
 /// Starts keeping the index, until the process ends.
 pub fn run(system: &SystemDb, tasks: &Tasks) {
     let (system, waiting) = (system.clone(), tasks.clone());
     tasks.spawn("search index", async move {
+        let mut place = Place::default();
         loop {
-            let wait = match round(&system).await {
-                Ok(0) => IDLE,
-                Ok(_) => BUSY,
+            let wait = match round(&system, &mut place).await {
+                Ok(false) => IDLE,
+                Ok(true) => BUSY,
                 Err(error) => {
                     tracing::warn!(%error, "changed records could not be indexed for search; they are tried again");
                     BACK_OFF
@@ -41,21 +58,50 @@ pub fn run(system: &SystemDb, tasks: &Tasks) {
     });
 }
 
-/// Indexes the records that wait longest; answers how many there were.
-async fn round(system: &SystemDb) -> Result<usize, Fault> {
-    if !sql::is_any_waiting(&mut system.conn().await?).await? {
-        return Ok(0);
+/// Indexes the records that wait longest; answers whether there may be more. When none waits, what is to be made again is
+/// queued, and after the last of all the index is put in order once.
+async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
+    let begun_at_beginning = (place.own, place.bulk) == (0, 0);
+    if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
+        return rest(system, place).await;
     }
     let mut tx = system.begin().await?;
-    let taken = sql::take(&mut tx).await?;
+    let mut taken = sql::take(&mut tx, false, place.own).await?;
+    place.own = taken.as_ref().map_or(0, |taken| taken.last);
+    if taken.is_none() {
+        taken = sql::take(&mut tx, true, place.bulk).await?;
+        place.bulk = taken.as_ref().map_or(0, |taken| taken.last);
+    }
+    place.rounds += 1;
+    if place.rounds.is_multiple_of(ROUNDS) {
+        (place.own, place.bulk) = (0, 0);
+    }
+    let Some(taken) = taken else { return Ok(!begun_at_beginning) };
+    index(&mut tx, &taken.records).await?;
+    tx.commit().await?;
+    place.is_settled = false;
+    Ok(true)
+}
+
+/// What is left to do when nothing waits.
+async fn rest(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
+    let mut tx = system.begin().await?;
+    let is_again = sql::queue_again(&mut tx).await?;
+    tx.commit().await?;
+    if !is_again && !place.is_settled {
+        sql::settle(&mut system.conn().await?).await?;
+        place.is_settled = true;
+    }
+    Ok(is_again)
+}
+
+async fn index(tx: &mut Tx, taken: &BTreeSet<(String, RecordKey)>) -> Result<(), Fault> {
     let of = |collection: &str| -> Vec<RecordKey> { taken.iter().filter(|(of, _)| of == collection).map(|(_, record)| *record).collect() };
-    let accounts = sql::accounts(&mut tx, &of(account::COLLECTION)).await?;
-    let contacts = sql::contacts(&mut tx, &of(contact::COLLECTION)).await?;
+    let accounts = sql::accounts(tx, &of(account::COLLECTION)).await?;
+    let contacts = sql::contacts(tx, &of(contact::COLLECTION)).await?;
     let documents = accounts.into_iter().map(|(tenant, record)| of_account(tenant, record));
     let documents = documents.chain(contacts.into_iter().map(|(tenant, record)| of_contact(tenant, record)));
-    sql::put(&mut tx, documents.collect()).await?;
-    tx.commit().await?;
-    Ok(taken.len())
+    sql::put(tx, documents.collect()).await
 }
 
 fn of_account(tenant: Uuid, account: Account) -> Document {

@@ -12,15 +12,18 @@ use uuid::Uuid;
 use super::Kind;
 use super::words::{begin, slips, words, words_and_compounds};
 
-/// Letters of the longest beginning that is a key of its own; as many as the digits of a telephone number at most.
+/// Letters of the longest beginning that is a key of its own.
 const LONGEST_BEGINNING: usize = 16;
-/// Digits of the shortest beginning of a telephone number.
-const SHORTEST_NUMBER: usize = 3;
+/// Letters in a row of a word of an address that are a key; what is sought has all of its own there.
+const LETTERS_IN_A_ROW: usize = 3;
+/// Letters of such a word that count.
+const LONGEST_OF_ADDRESS: usize = 24;
+/// Digits in a row of a telephone number that are a key; what is sought has all of its own there.
+const DIGITS_IN_A_ROW: usize = 5;
+/// Digits of a telephone number's beginning that are sought where there are fewer than those; also the least that are.
+pub const BEGINNINGS_OF_NUMBER: std::ops::RangeInclusive<usize> = 3..=4;
 /// Last digits of a telephone number that it is found by.
-const ENDINGS: std::ops::RangeInclusive<usize> = 4..=7;
-/// Letters in a row of the shortest part of a mailbox's name that it is found by, and of the longest name with parts.
-const SHORTEST_PART: usize = 3;
-const LONGEST_WITH_PARTS: usize = 12;
+const ENDING_OF_NUMBER: usize = 4;
 
 /// A field that records are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub struct Field {
     pub kind: Kind,
     /// Paths whose rules hold for it.
     pub paths: &'static [&'static str],
-    /// Whether it holds ways to reach somebody, of which a part is enough, and not a name, in which a slip is forgiven.
+    /// Whether it holds ways to reach somebody, of which any part is enough, and not a name, in which a slip is forgiven.
     pub is_point: bool,
     /// In keys; never given to another field.
     number: u8,
@@ -47,44 +50,85 @@ const POINTS_OF_ACCOUNT: Field =
 /// Every field that records are found by.
 pub const FIELDS: [Field; 7] = [GIVEN_NAME, FAMILY_NAME, ADDITIONAL_NAME, POINTS_OF_CONTACT, DISPLAY_NAME, NUMBER, POINTS_OF_ACCOUNT];
 
-/// How a word fits a word of a record, the closest first.
+/// What of a word of a record a key is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
-    /// It is that word.
+pub enum Part {
+    /// A name's word.
     Whole,
-    /// That word begins with it.
+    /// The beginning of a word.
     Beginning,
-    /// It stands inside or at the end.
-    Inside,
-    /// It is that word but for a slip.
+    /// A name's word without one letter.
     Slip,
+    /// Letters in a row of an address.
+    Letters,
+    /// Digits in a row of a telephone number.
+    Digits,
+    /// The first digits of a telephone number.
+    FirstDigits,
+    /// The last digits of a telephone number.
+    LastDigits,
 }
 
-impl Fit {
+impl Part {
+    /// In keys; never given to another part.
     fn number(self) -> u8 {
         match self {
             Self::Whole => 1,
             Self::Beginning => 2,
-            Self::Inside => 3,
+            // 3 stood for parts that are no more.
             Self::Slip => 4,
+            Self::Letters => 5,
+            Self::Digits => 6,
+            Self::FirstDigits => 7,
+            Self::LastDigits => 8,
         }
     }
 }
 
 /// The key of a part of a word (FNV-1a over 64 bits).
 #[must_use]
-pub fn key(tenant: Uuid, field: Field, fit: Fit, part: &str) -> i64 {
+pub fn key(tenant: Uuid, field: Field, part: Part, text: &str) -> i64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let marks = [field.number, fit.number()];
-    let bytes = tenant.as_bytes().iter().chain(&marks).chain(part.as_bytes());
+    let marks = [field.number, part.number()];
+    let bytes = tenant.as_bytes().iter().chain(&marks).chain(text.as_bytes());
     bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME)).cast_signed()
 }
 
 /// The key of the records with a word that begins so.
 #[must_use]
 pub fn beginning(tenant: Uuid, field: Field, word: &str) -> i64 {
-    key(tenant, field, Fit::Beginning, begin(word, LONGEST_BEGINNING))
+    key(tenant, field, Part::Beginning, begin(word, LONGEST_BEGINNING))
+}
+
+/// The keys that a record with `word` inside a word of an address has all of; fewer than three letters must begin it.
+#[must_use]
+pub fn letters(tenant: Uuid, field: Field, word: &str) -> Vec<i64> {
+    if word.chars().count() < LETTERS_IN_A_ROW {
+        return vec![beginning(tenant, field, word)];
+    }
+    let of_text = |text: String| key(tenant, field, Part::Letters, &text);
+    in_a_row(begin(word, LONGEST_OF_ADDRESS), LETTERS_IN_A_ROW).map(of_text).collect()
+}
+
+/// Sets of keys, of one of which a record with these digits in a telephone number has all: at least three digits at its
+/// beginning, four at its end, and more anywhere.
+#[must_use]
+pub fn digits(tenant: Uuid, field: Field, digits: &str) -> Vec<Vec<i64>> {
+    let key = |part, text: &str| key(tenant, field, part, text);
+    if digits.len() >= DIGITS_IN_A_ROW {
+        return vec![in_a_row(digits, DIGITS_IN_A_ROW).map(|text| key(Part::Digits, &text)).collect()];
+    }
+    let first = BEGINNINGS_OF_NUMBER.contains(&digits.len()).then(|| vec![key(Part::FirstDigits, digits)]);
+    let last = (digits.len() == ENDING_OF_NUMBER).then(|| vec![key(Part::LastDigits, digits)]);
+    first.into_iter().chain(last).collect()
+}
+
+/// Each `length` signs in a row of a word; of a shorter one the word itself.
+fn in_a_row(word: &str, length: usize) -> impl Iterator<Item = String> {
+    let signs: Vec<char> = word.chars().collect();
+    let count = (signs.len() + 1).saturating_sub(length).max(1);
+    (0..count).map(move |first| signs.iter().skip(first).take(length).collect())
 }
 
 /// The keys of a contact, in order; none of one in the bin.
@@ -107,8 +151,8 @@ pub fn of_account(tenant: Uuid, account: &pb::Account) -> Vec<i64> {
     if account.delete_time.is_none() {
         keys.name(DISPLAY_NAME, &account.display_name);
         for word in words_and_compounds(&account.number) {
-            keys.word(NUMBER, &word, 1);
-            keys.word(NUMBER, word.trim_start_matches('0'), 1);
+            keys.word(NUMBER, &word);
+            keys.word(NUMBER, word.trim_start_matches('0'));
         }
         account.contact_points.iter().for_each(|point| keys.point(POINTS_OF_ACCOUNT, point));
     }
@@ -124,31 +168,35 @@ struct Keys {
 }
 
 impl Keys {
-    fn add(&mut self, field: Field, fit: Fit, part: &str) {
-        // Names come first, so that a record with too many points is still found by its name.
-        if self.keys.len() >= MOST {
-            return;
-        }
-        self.keys.insert(key(self.tenant, field, fit, part));
+    fn add(&mut self, field: Field, part: Part, text: &str) {
+        self.insert(key(self.tenant, field, part, text));
     }
 
-    /// A word, and its beginnings from `shortest` letters on.
-    fn word(&mut self, field: Field, word: &str, shortest: usize) {
+    fn insert(&mut self, key: i64) {
+        // Names come first, so that a record with too many points is still found by its name.
+        if self.keys.len() < MOST {
+            self.keys.insert(key);
+        }
+    }
+
+    /// A word of a name, and its beginnings.
+    fn word(&mut self, field: Field, word: &str) {
         let letters = word.chars().count();
         if letters == 0 {
             return;
         }
-        self.add(field, Fit::Whole, word);
-        for most in shortest..=letters.min(LONGEST_BEGINNING) {
-            self.add(field, Fit::Beginning, begin(word, most));
+        self.add(field, Part::Whole, word);
+        for most in 1..=letters.min(LONGEST_BEGINNING) {
+            self.add(field, Part::Beginning, begin(word, most));
         }
     }
 
     fn name(&mut self, field: Field, name: &str) {
         for word in words_and_compounds(name) {
-            self.word(field, &word, 1);
-            for slip in slips(&word) {
-                self.add(field, Fit::Slip, &slip);
+            self.word(field, &word);
+            // The word itself is there already.
+            for slip in slips(&word).iter().filter(|slip| **slip != word) {
+                self.add(field, Part::Slip, slip);
             }
         }
     }
@@ -157,43 +205,36 @@ impl Keys {
         let text: &str = if point.normalized.is_empty() { &point.value } else { &point.normalized };
         match point.kind() {
             pb::contact_point::Kind::Phone => self.phone(field, text),
-            pb::contact_point::Kind::Email => {
-                let (mailbox, host) = text.rsplit_once('@').unwrap_or((text, ""));
-                self.handle(field, mailbox);
-                words(host).iter().for_each(|word| self.word(field, word, 1));
-            }
-            pb::contact_point::Kind::Chat => self.handle(field, text),
-            pb::contact_point::Kind::Web => {
-                let address = text.split_once("://").map_or(text, |(_, address)| address);
-                words(address).iter().for_each(|word| self.word(field, word, 1));
-            }
+            pb::contact_point::Kind::Email | pb::contact_point::Kind::Chat => self.address(field, text),
+            pb::contact_point::Kind::Web => self.address(field, text.split_once("://").map_or(text, |(_, address)| address)),
             pb::contact_point::Kind::Unspecified => {}
         }
     }
 
-    /// The name of a mailbox or in a messenger, which people make of several words without a sign between.
-    fn handle(&mut self, field: Field, handle: &str) {
-        for word in words(handle) {
-            self.word(field, &word, 1);
-            let letters: Vec<char> = word.chars().take(LONGEST_WITH_PARTS).collect();
-            for first in 1..letters.len() {
-                for end in first + SHORTEST_PART..=letters.len() {
-                    let part: String = letters.iter().skip(first).take(end - first).collect();
-                    self.add(field, Fit::Inside, &part);
-                }
+    /// People make names in addresses of several words without a sign between, so that any part counts.
+    fn address(&mut self, field: Field, address: &str) {
+        for word in words(address) {
+            for most in 1..LETTERS_IN_A_ROW {
+                self.add(field, Part::Beginning, begin(&word, most));
             }
+            letters(self.tenant, field, &word).into_iter().for_each(|key| self.insert(key));
         }
     }
 
     /// A telephone number with country code, or as it was typed if nobody can read it.
     fn phone(&mut self, field: Field, text: &str) {
-        let digits: String = words(text).concat().chars().filter(char::is_ascii_digit).collect();
-        self.word(field, &digits, SHORTEST_NUMBER);
-        if let Ok(number) = PHONE_NUMBER_UTIL.parse(text, None) {
-            self.word(field, &number.get_national_significant_number(), SHORTEST_NUMBER);
+        let number: String = words(text).concat().chars().filter(char::is_ascii_digit).collect();
+        let national = PHONE_NUMBER_UTIL.parse(text, None).map(|number| number.get_national_significant_number()).unwrap_or_default();
+        for length in BEGINNINGS_OF_NUMBER {
+            for first in [number.get(..length), national.get(..length)].into_iter().flatten() {
+                self.add(field, Part::FirstDigits, first);
+            }
         }
-        for ending in ENDINGS.filter(|ending| *ending < digits.len()) {
-            self.add(field, Fit::Inside, digits.get(digits.len() - ending..).unwrap_or_default());
+        if let Some(last) = number.len().checked_sub(ENDING_OF_NUMBER).and_then(|from| number.get(from..)) {
+            self.add(field, Part::LastDigits, last);
+        }
+        if number.len() >= DIGITS_IN_A_ROW {
+            in_a_row(&number, DIGITS_IN_A_ROW).for_each(|text| self.add(field, Part::Digits, &text));
         }
     }
 }
@@ -223,22 +264,22 @@ mod tests {
         contact.person.as_mut().unwrap().contact_points = points.collect();
         let keys = of_contact(Uuid::nil(), &contact);
         assert_eq!(keys.len(), MOST);
-        assert!(keys.binary_search(&key(Uuid::nil(), GIVEN_NAME, Fit::Whole, "ada")).is_ok());
+        assert!(keys.binary_search(&key(Uuid::nil(), GIVEN_NAME, Part::Whole, "ada")).is_ok());
     }
 
     #[test]
     fn keys_never_change() {
         // Rows that an earlier release wrote are found by what this one asks for.
-        assert_eq!(key(Uuid::nil(), GIVEN_NAME, Fit::Whole, "ada"), KEY_OF_ADA);
+        assert_eq!(key(Uuid::nil(), GIVEN_NAME, Part::Whole, "ada"), KEY_OF_ADA);
     }
     const KEY_OF_ADA: i64 = 4_106_816_804_668_972_617;
 
     #[test]
     fn a_key_of_one_tenant_or_field_is_none_of_another() {
-        let own = key(Uuid::nil(), GIVEN_NAME, Fit::Whole, "ada");
-        assert_ne!(own, key(Uuid::max(), GIVEN_NAME, Fit::Whole, "ada"));
-        assert_ne!(own, key(Uuid::nil(), FAMILY_NAME, Fit::Whole, "ada"));
-        assert_ne!(own, key(Uuid::nil(), GIVEN_NAME, Fit::Beginning, "ada"));
+        let own = key(Uuid::nil(), GIVEN_NAME, Part::Whole, "ada");
+        assert_ne!(own, key(Uuid::max(), GIVEN_NAME, Part::Whole, "ada"));
+        assert_ne!(own, key(Uuid::nil(), FAMILY_NAME, Part::Whole, "ada"));
+        assert_ne!(own, key(Uuid::nil(), GIVEN_NAME, Part::Beginning, "ada"));
         let numbers: BTreeSet<u8> = FIELDS.iter().map(|field| field.number).collect();
         assert_eq!(numbers.len(), FIELDS.len());
     }
@@ -251,20 +292,27 @@ mod tests {
     }
 
     #[test]
-    fn a_telephone_number_has_a_key_for_its_national_form_and_for_its_end() {
+    fn a_telephone_number_is_met_by_its_beginnings_its_end_and_five_digits_of_it() {
         let keys = of_contact(Uuid::nil(), &reached_by(pb::contact_point::Kind::Phone, "+49301234567"));
-        let has = |fit, part| keys.contains(&key(Uuid::nil(), POINTS_OF_CONTACT, fit, part));
-        assert!(has(Fit::Whole, "49301234567") && has(Fit::Whole, "301234567"));
-        assert!(has(Fit::Beginning, "4930") && has(Fit::Beginning, "301") && has(Fit::Inside, "4567"));
-        assert!(!has(Fit::Inside, "1234") && !has(Fit::Beginning, "30"));
+        let meets = |sought: &str| digits(Uuid::nil(), POINTS_OF_CONTACT, sought).iter().any(|all| all.iter().all(|key| keys.contains(key)));
+        for sought in ["49301234567", "301234567", "493", "4930", "301", "3012", "4567", "23456"] {
+            assert!(meets(sought), "{sought}");
+        }
+        for sought in ["30", "1234", "567", "49301234568", "12346"] {
+            assert!(!meets(sought), "{sought}");
+        }
     }
 
     #[test]
-    fn a_mailbox_has_a_key_for_any_three_letters_in_a_row() {
-        let keys = of_contact(Uuid::nil(), &reached_by(pb::contact_point::Kind::Email, "jsmith@example.org"));
-        let has = |fit, part| keys.contains(&key(Uuid::nil(), POINTS_OF_CONTACT, fit, part));
-        assert!(has(Fit::Inside, "smith") && has(Fit::Inside, "mit") && has(Fit::Beginning, "js") && has(Fit::Beginning, "exam"));
-        assert!(!has(Fit::Inside, "ample") && !has(Fit::Inside, "mi"));
+    fn an_address_is_met_by_any_three_letters_in_a_row_and_by_fewer_that_begin_a_word() {
+        let keys = of_contact(Uuid::nil(), &reached_by(pb::contact_point::Kind::Email, "jsmith@ex.example.org"));
+        let meets = |sought: &str| letters(Uuid::nil(), POINTS_OF_CONTACT, sought).iter().all(|key| keys.contains(key));
+        for sought in ["jsmith", "smith", "mit", "jsm", "ample", "ex", "j", "js", "org"] {
+            assert!(meets(sought), "{sought}");
+        }
+        for sought in ["jsmiths", "smyth", "mi", "s", "orgs"] {
+            assert!(!meets(sought), "{sought}");
+        }
     }
 
     proptest! {

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use rapport_kit::Fault;
 use uuid::Uuid;
 
-use super::keys::{Field, Fit, beginning, key};
+use super::keys::{BEGINNINGS_OF_NUMBER, Field, Part, beginning, digits, key, letters};
 use super::words::{may_slip, slips, words};
 
 const MOST_LETTERS: usize = 200;
 const MOST_WORDS: usize = 8;
-/// Digits of the shortest telephone number; fewer are a part of a name.
-const SHORTEST_NUMBER: usize = 3;
 /// A number of so many digits may begin with one that is dialled inside a country alone.
 const NATIONAL: usize = 10;
 
@@ -35,10 +33,21 @@ pub struct Sought {
 
 #[derive(Debug, Clone)]
 struct SoughtWord {
+    /// Of names; a record has one of them.
     whole: Vec<i64>,
     beginning: Vec<i64>,
-    inside: Vec<i64>,
     slips: Vec<i64>,
+    /// Of ways to reach somebody; a record has all of one set.
+    parts: Vec<Vec<i64>>,
+}
+
+/// The keys by which a word fits: one of `one_of`, or all of one of `all_of`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitting {
+    /// One is enough.
+    pub one_of: Vec<i64>,
+    /// All of a set are needed.
+    pub all_of: Vec<Vec<i64>>,
 }
 
 impl Query {
@@ -76,28 +85,38 @@ impl Query {
         let (points, names): (Vec<Field>, Vec<Field>) = fields.iter().copied().partition(|field| field.is_point);
         let of_word = |Word { forms }: &Word| {
             let slips: Vec<String> = forms.iter().filter(|form| may_slip(form)).flat_map(|form| slips(form)).collect();
+            let with_slip = |part| each(&names, &slips, move |field, slip| key(tenant, field, part, slip));
             SoughtWord {
-                whole: each(fields, forms, |field, form| key(tenant, field, Fit::Whole, form)),
-                beginning: each(fields, forms, |field, form| beginning(tenant, field, form)),
-                inside: each(&points, forms, |field, form| key(tenant, field, Fit::Inside, form)),
-                slips: each(&names, &slips, |field, slip| key(tenant, field, Fit::Slip, slip)),
+                whole: each(&names, forms, |field, form| key(tenant, field, Part::Whole, form)),
+                beginning: each(&names, forms, |field, form| beginning(tenant, field, form)),
+                // The record's word has a letter too many, another one or two that changed places; or one too few.
+                slips: [with_slip(Part::Slip), with_slip(Part::Whole)].concat(),
+                parts: points.iter().flat_map(|field| forms.iter().flat_map(|form| parts(tenant, *field, form))).collect(),
             }
         };
         Sought { words: self.words.iter().map(of_word).collect() }
     }
 }
 
+/// Sets of keys, of one of which a record has all that can be reached by something with `form` in it.
+fn parts(tenant: Uuid, field: Field, form: &str) -> Vec<Vec<i64>> {
+    let of_address = letters(tenant, field, form);
+    let of_number = if form.bytes().all(|byte| byte.is_ascii_digit()) { digits(tenant, field, form) } else { Vec::new() };
+    std::iter::once(of_address).chain(of_number).collect()
+}
+
 impl Sought {
-    /// For each word the keys of which a record has one, if the word begins one of its words.
+    /// How each word fits without a slip.
     #[must_use]
-    pub fn beginnings(&self) -> Vec<Vec<i64>> {
-        self.words.iter().map(|word| word.beginning.clone()).collect()
+    pub fn close(&self) -> Vec<Fitting> {
+        self.words.iter().map(|word| word.fitting(false)).collect()
     }
 
-    /// For each word the keys of which a record has one, if the word fits at all.
+    /// How each word fits at all; none if no word may have a slip.
     #[must_use]
-    pub fn any(&self) -> Vec<Vec<i64>> {
-        self.words.iter().map(|word| [word.beginning.as_slice(), &word.inside, &word.slips].concat()).collect()
+    pub fn with_slips(&self) -> Option<Vec<Fitting>> {
+        let may_slip = self.words.iter().any(|word| !word.slips.is_empty());
+        may_slip.then(|| self.words.iter().map(|word| word.fitting(true)).collect())
     }
 
     /// How closely a record with these keys fits, which are in order; more is closer.
@@ -108,23 +127,31 @@ impl Sought {
 }
 
 impl SoughtWord {
+    fn fitting(&self, with_slips: bool) -> Fitting {
+        let slips = if with_slips { self.slips.as_slice() } else { &[] };
+        // A set of one key is one of those of which one is enough.
+        let (one, all_of): (Vec<&Vec<i64>>, Vec<&Vec<i64>>) = self.parts.iter().partition(|keys| keys.len() == 1);
+        let one_of = self.beginning.iter().chain(slips).chain(one.into_iter().flatten()).copied().collect();
+        Fitting { one_of, all_of: all_of.into_iter().cloned().collect() }
+    }
+
     fn closeness(&self, keys: &[i64]) -> i64 {
         const WHOLE: i64 = 100;
         const BEGINNING: i64 = 80;
-        const INSIDE: i64 = 60;
+        const PART: i64 = 60;
         const SLIP: i64 = 20;
-        let has = |key: &&i64| keys.binary_search(key).is_ok();
-        if self.whole.iter().any(|key| has(&key)) {
+        let has = |key: &i64| keys.binary_search(key).is_ok();
+        if self.whole.iter().any(has) {
             return WHOLE;
         }
-        if self.beginning.iter().any(|key| has(&key)) {
+        if self.beginning.iter().any(has) {
             return BEGINNING;
         }
-        if self.inside.iter().any(|key| has(&key)) {
-            return INSIDE;
+        if self.parts.iter().any(|all| all.iter().all(has)) {
+            return PART;
         }
         // The more they have in common, the smaller the slip.
-        SLIP + self.slips.iter().filter(has).map(|_| 1).sum::<i64>()
+        SLIP + self.slips.iter().filter(|key| has(key)).map(|_| 1).sum::<i64>()
     }
 }
 
@@ -147,13 +174,13 @@ fn take_number(chunks: &mut Vec<&str>) -> Option<Word> {
     // A zero in brackets is dialled inside the country alone.
     let text = std::mem::take(chunks).concat().replace("(0)", "");
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    if digits.len() < SHORTEST_NUMBER {
+    if digits.len() < *BEGINNINGS_OF_NUMBER.start() {
         return Some(digits).filter(|digits| !digits.is_empty()).map(|digits| Word { forms: vec![digits] });
     }
     let international = digits.strip_prefix("00").unwrap_or(&digits);
     let national = digits.trim_start_matches('0');
     let inside = digits.get(1..).filter(|_| digits.len() >= NATIONAL).unwrap_or(&digits);
-    let others = [international, national, inside].into_iter().filter(|form| form.len() >= SHORTEST_NUMBER);
+    let others = [international, national, inside].into_iter().filter(|form| form.len() >= *BEGINNINGS_OF_NUMBER.start());
     let forms: BTreeSet<&str> = others.chain([digits.as_str()]).collect();
     Some(Word { forms: forms.into_iter().map(str::to_owned).collect() })
 }

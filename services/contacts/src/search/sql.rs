@@ -11,12 +11,14 @@ use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::Kind;
-use super::query::Sought;
+use super::query::{Fitting, Sought};
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
 
-/// Records that are ranked at most.
-const CANDIDATES: i64 = 500;
+/// Records that are ranked at most: so many that fit without a slip, and where few do, so many with one.
+const CANDIDATES: usize = 500;
+/// Where so many fit without a slip, none with one are looked for.
+const ENOUGH: usize = 100;
 /// Records that are taken out of the queue at once.
 const BATCH: i64 = 500;
 const TABLE: Table = Table { tenant: "d.tenant_id", id: "d.record_id", owner: "d.owner_id" };
@@ -54,19 +56,42 @@ pub struct Document {
     pub keys: Vec<i64>,
 }
 
-/// Records of `scopes` that fit, those of which every word begins a word of the record before others; in no order else.
+/// Records of `scopes` that fit, in no order. Those with a slip are among them where few fit without one.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn candidates(conn: &mut Conn, ctx: &Ctx, scopes: &[(Kind, Scope)], sought: &Sought) -> Result<Vec<Candidate>, Fault> {
-    let (beginnings, any) = (sought.beginnings(), sought.any());
-    let mut query = QueryBuilder::new("(");
-    push_fitting(&mut query, ctx, scopes, &beginnings);
-    query.push(") union all (");
-    push_fitting(&mut query, ctx, scopes, &any);
-    query.push(" and not (true");
-    push_words(&mut query, &beginnings);
-    query.push(format_args!(")) limit {CANDIDATES}"));
+    let close = sought.close();
+    let mut found = fitting(conn, ctx, scopes, &close, None).await?;
+    if let Some(with_slips) = sought.with_slips().filter(|_| found.len() < ENOUGH) {
+        found.extend(fitting(conn, ctx, scopes, &with_slips, Some(&close)).await?);
+    }
+    Ok(found)
+}
+
+/// Records that fit `words` and not `others`.
+async fn fitting(
+    conn: &mut Conn,
+    ctx: &Ctx,
+    scopes: &[(Kind, Scope)],
+    words: &[Fitting],
+    others: Option<&[Fitting]>,
+) -> Result<Vec<Candidate>, Fault> {
+    let mut query = QueryBuilder::new("select d.kind, d.record_id, d.updated_at, d.keys from own_search_doc d where d.tenant_id = ");
+    query.push_bind(ctx.tenant());
+    push_words(&mut query, words);
+    if let Some(others) = others {
+        query.push(" and not (true");
+        push_words(&mut query, others);
+        query.push(")");
+    }
+    query.push(" and (false");
+    for (kind, scope) in scopes {
+        query.push(format_args!(" or d.kind = {}", kind.number()));
+        scope.push(&mut query, TABLE);
+    }
+    // In the text: a plan for any limit would be made anew for each.
+    query.push(format_args!(") limit {CANDIDATES}"));
     let rows = query.build().fetch_all(conn).await?;
     let read = |row: &PgRow| -> Result<Candidate, Fault> {
         let kind = Kind::from_number(row.try_get(0)?).ok_or_else(|| Fault::internal("an indexed record is of no known kind"))?;
@@ -75,20 +100,13 @@ pub async fn candidates(conn: &mut Conn, ctx: &Ctx, scopes: &[(Kind, Scope)], so
     rows.iter().map(read).collect()
 }
 
-fn push_fitting(query: &mut QueryBuilder<Postgres>, ctx: &Ctx, scopes: &[(Kind, Scope)], words: &[Vec<i64>]) {
-    query.push("select d.kind, d.record_id, d.updated_at, d.keys from own_search_doc d where d.tenant_id = ").push_bind(ctx.tenant());
-    push_words(query, words);
-    query.push(" and (false");
-    for (kind, scope) in scopes {
-        query.push(format_args!(" or d.kind = {}", kind.number()));
-        scope.push(query, TABLE);
-    }
-    query.push(")");
-}
-
-fn push_words(query: &mut QueryBuilder<Postgres>, words: &[Vec<i64>]) {
-    for keys in words {
-        query.push(" and d.keys && ").push_bind(keys.clone());
+fn push_words(query: &mut QueryBuilder<Postgres>, words: &[Fitting]) {
+    for word in words {
+        query.push(" and (d.keys && ").push_bind(word.one_of.clone());
+        for keys in &word.all_of {
+            query.push(" or d.keys @> ").push_bind(keys.clone());
+        }
+        query.push(")");
     }
 }
 
@@ -101,20 +119,74 @@ pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
     Ok(first.is_some())
 }
 
-/// Takes records out of the queue, those that wait longest first; each stands once.
+/// Records out of the queue, and the last row that was taken.
+#[derive(Debug)]
+pub struct Taken {
+    /// Each stands once, with its collection.
+    pub records: BTreeSet<(String, RecordKey)>,
+    /// Where the next may stand.
+    pub last: i64,
+}
+
+/// Takes records out of the queue, of those that came in bulk or of those that did not, those that wait longest behind
+/// row `after` first; none if none waits there.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn take(tx: &mut Tx) -> Result<BTreeSet<(String, RecordKey)>, Fault> {
+pub async fn take(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<Option<Taken>, Fault> {
     // Those that another process takes at this moment are left to it.
     let rows = sqlx::query!(
-        "delete from search_queue where id = any(array(select id from search_queue order by id limit $1 for update skip locked))
-         returning collection, tenant_id, record_id",
-        BATCH
+        "delete from search_queue where id = any(array(
+           select id from search_queue where bulk = $2 and id > $3 order by id limit $1 for update skip locked))
+         returning id, collection, tenant_id, record_id",
+        BATCH,
+        is_bulk,
+        after
     )
     .fetch_all(tx.conn())
     .await?;
-    Ok(rows.into_iter().map(|row| (row.collection, (row.tenant_id, row.record_id))).collect())
+    let last = rows.iter().map(|row| row.id).max();
+    let records = rows.into_iter().map(|row| (row.collection, (row.tenant_id, row.record_id))).collect();
+    Ok(last.map(|last| Taken { records, last }))
+}
+
+/// Queues the next records of a tenant whose keys are to be made again; answers whether there was such a tenant.
+///
+/// # Errors
+/// What the database answers.
+pub async fn queue_again(tx: &mut Tx) -> Result<bool, Fault> {
+    let Some(tenant) = sqlx::query!("select tenant_id, after from search_again limit 1 for update skip locked").fetch_optional(tx.conn()).await?
+    else {
+        return Ok(false);
+    };
+    let last = sqlx::query_scalar!(
+        r#"with next as (
+           select record_id, kind from search_doc where tenant_id = $1 and record_id > $2 order by record_id limit $3
+         ), queued as (
+           insert into search_queue (tenant_id, collection, record_id, bulk)
+           select $1, case kind when 1 then 'accounts' else 'contacts' end, record_id, true from next
+         )
+         select record_id as "last!" from next order by record_id desc limit 1"#,
+        tenant.tenant_id,
+        tenant.after,
+        BATCH
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    match last {
+        Some(last) => sqlx::query!("update search_again set after = $2 where tenant_id = $1", tenant.tenant_id, last).execute(tx.conn()).await?,
+        None => sqlx::query!("delete from search_again where tenant_id = $1", tenant.tenant_id).execute(tx.conn()).await?,
+    };
+    Ok(true)
+}
+
+/// Brings keys that were put aside to their places in the index, so that no search has to look through them.
+///
+/// # Errors
+/// What the database answers.
+pub async fn settle(conn: &mut Conn) -> Result<(), Fault> {
+    sqlx::query!("select settle_search()").fetch_one(conn).await?;
+    Ok(())
 }
 
 /// The accounts as they are now, each with its tenant.
@@ -122,10 +194,8 @@ pub async fn take(tx: &mut Tx) -> Result<BTreeSet<(String, RecordKey)>, Fault> {
 /// # Errors
 /// What the database answers.
 pub async fn accounts(tx: &mut Tx, records: &[RecordKey]) -> Result<Vec<(Uuid, Account)>, Fault> {
-    let mut query = read(account::sql::COLUMNS, "accounts", records);
-    let rows = query.build().fetch_all(tx.conn()).await?;
-    let with_tenant = |row: &PgRow| -> Result<(Uuid, Account), Fault> { Ok((row.try_get("tenant_id")?, account::sql::read(row)?)) };
-    rows.iter().map(with_tenant).collect()
+    let rows = read(account::sql::COLUMNS, "accounts", records).build().fetch_all(tx.conn()).await?;
+    Ok(rows.iter().filter_map(|row| readable(row, account::sql::read)).collect())
 }
 
 /// The contacts as they are now, each with its tenant.
@@ -133,10 +203,15 @@ pub async fn accounts(tx: &mut Tx, records: &[RecordKey]) -> Result<Vec<(Uuid, A
 /// # Errors
 /// What the database answers.
 pub async fn contacts(tx: &mut Tx, records: &[RecordKey]) -> Result<Vec<(Uuid, Contact)>, Fault> {
-    let mut query = read(contact::sql::COLUMNS, "contacts", records);
-    let rows = query.build().fetch_all(tx.conn()).await?;
-    let with_tenant = |row: &PgRow| -> Result<(Uuid, Contact), Fault> { Ok((row.try_get("tenant_id")?, contact::sql::read(row)?)) };
-    rows.iter().map(with_tenant).collect()
+    let rows = read(contact::sql::COLUMNS, "contacts", records).build().fetch_all(tx.conn()).await?;
+    Ok(rows.iter().filter_map(|row| readable(row, contact::sql::read)).collect())
+}
+
+/// A record with its tenant. One that cannot be read must not keep all others out of the index.
+fn readable<R>(row: &PgRow, read: fn(&PgRow) -> Result<R, Fault>) -> Option<(Uuid, R)> {
+    let id = row.try_get::<Uuid, _>("id").ok();
+    let found = row.try_get("tenant_id").map_err(Fault::from).and_then(|tenant| Ok((tenant, read(row)?)));
+    found.inspect_err(|error| tracing::error!(%error, ?id, "a record cannot be read; search does not find it as it is now")).ok()
 }
 
 fn read(columns: &str, table: &str, records: &[RecordKey]) -> QueryBuilder<Postgres> {
