@@ -257,8 +257,8 @@ mod tests {
     #[test]
     fn a_record_with_very_many_points_has_a_bounded_number_of_keys_and_keeps_its_name() {
         let mut contact = named("Ada");
-        let points = (0..50).map(|point| {
-            let words: Vec<String> = (0..32).map(|word| format!("h{point:02}a{word:02}bcdefgh")).collect();
+        let points = (0..50_u64).map(|point| {
+            let words: Vec<String> = (1..33).map(|word| format!("{:x}", (point * 32 + word) * 0x9E37_79B9_7F4A_u64)).collect();
             reached_by(pb::contact_point::Kind::Chat, &words.join(" ")).person.unwrap().contact_points.remove(0)
         });
         contact.person.as_mut().unwrap().contact_points = points.collect();
