@@ -55,6 +55,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("public.import_reports", "what imports counted; the journal has what they did"),
     ("public.import_keys", "what the rows of running imports were about"),
     ("public.import_links", "the same"),
+    ("public.import_pieces", "rows of sheets whose import runs"),
     ("kit._migrations", "the schema's level"),
     ("public._sqlx_migrations", "the schema's level"),
 ];

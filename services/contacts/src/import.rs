@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! file → text (encoding) → csv (rows of cells) → mapping (cells of the layout) → contact (record, decision) → write
+//! workbook (one sheet, unpacked by the first step) ↗
 //! ```
 
 pub mod account;
@@ -30,6 +31,7 @@ pub mod suggest;
 pub mod text;
 pub mod vcard;
 pub mod window;
+pub mod workbook;
 pub mod write;
 
 pub use rpc::Imports;

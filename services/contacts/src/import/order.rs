@@ -14,6 +14,7 @@ use super::row::Content;
 use super::text;
 use super::vcard::Cutter;
 use super::window::{self, Window};
+use super::workbook;
 use crate::layout::Column;
 use crate::violations::Violations;
 
@@ -53,6 +54,12 @@ pub struct Order {
     /// What the file is written in.
     #[prost(enumeration = "pb::ImportFormat", tag = "10")]
     pub format: i32,
+    /// Name of the sheet, of a workbook.
+    #[prost(string, tag = "11")]
+    pub sheet: String,
+    /// Bytes of the file.
+    #[prost(int64, tag = "12")]
+    pub size: i64,
 }
 
 impl Order {
@@ -89,13 +96,17 @@ pub struct Looked {
     pub rows: Vec<Vec<String>>,
     /// About how many it has.
     pub estimated: i64,
+    /// Names of the sheets of a workbook; empty for other files.
+    pub sheets: Vec<String>,
+    /// The one that is read.
+    pub sheet: String,
 }
 
 /// Looks at the beginning of a file; `source` says what is known of it.
 ///
 /// # Errors
-/// INVALID_ARGUMENT (FIELD_INVALID); FAILED_PRECONDITION (FILE_EMPTY, FILE_UNREADABLE); NOT_FOUND (RECORD_NOT_FOUND) if
-/// the file was deleted meanwhile; what the database answers.
+/// INVALID_ARGUMENT (FIELD_INVALID); FAILED_PRECONDITION (FILE_EMPTY, FILE_UNREADABLE, WORKBOOK_TOO_LARGE); NOT_FOUND
+/// (RECORD_NOT_FOUND) if the file was deleted meanwhile; what the database answers.
 pub async fn look(files: &Files, ctx: &Ctx, file: &File, source: &pb::ImportSource) -> Result<Looked, Fault> {
     let known = Known::parse(source)?;
     let mut start = Window::open(files, ctx, file.id, 0).await?;
@@ -104,8 +115,18 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, source: &pb::ImportSour
     if start.bytes().is_empty() {
         return Err(empty());
     }
-    if start.bytes().starts_with(b"PK\x03\x04") || start.bytes().starts_with(b"\xd0\xcf\x11\xe0") {
-        return Err(unreadable("Save it as CSV: this is a spreadsheet or an archive."));
+    if start.bytes().starts_with(b"\xd0\xcf\x11\xe0") {
+        return Err(unreadable("Save it as XLSX without a password: this is a workbook of an old kind, or a protected one."));
+    }
+    let is_archive = start.bytes().starts_with(b"PK\x03\x04");
+    match known.format {
+        pb::ImportFormat::Unspecified | pb::ImportFormat::Xlsx if is_archive => return workbook(files, ctx, file, &source.sheet).await,
+        pb::ImportFormat::Xlsx => return Err(workbook::package::damaged()),
+        _ if is_archive => return Err(unreadable("Leave its format out: this is a workbook or an archive.")),
+        _ => {}
+    }
+    if !source.sheet.is_empty() {
+        return Err(Fault::invalid("source.sheet", "must be empty: only workbooks have sheets"));
     }
     let (encoding, mark) = match known.encoding {
         Some(encoding) => (encoding, text::mark(start.bytes(), encoding)),
@@ -138,7 +159,15 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, source: &pb::ImportSour
         count if count < 5 || of_rows == 0 => count,
         count => (file.size.unwrap_or_default() - begin) * count / of_rows,
     };
-    Ok(Looked { format: pb::ImportFormat::Csv, encoding, dialect, header, begin, line: first.line, rows, estimated })
+    let (sheets, sheet) = (Vec::new(), String::new());
+    Ok(Looked { format: pb::ImportFormat::Csv, encoding, dialect, header, begin, line: first.line, rows, estimated, sheets, sheet })
+}
+
+/// The same for a workbook: what is refused of it comes back as a table in UTF-8.
+async fn workbook(files: &Files, ctx: &Ctx, file: &File, sheet: &str) -> Result<Looked, Fault> {
+    let workbook::Looked { sheets, sheet, header, line, rows, estimated } = workbook::look(files, ctx, file, sheet, SHOWN).await?;
+    let dialect = Dialect { delimiter: b',', quote: b'"' };
+    Ok(Looked { format: pb::ImportFormat::Xlsx, encoding: UTF_8, dialect, header, begin: 0, line: line + 1, rows, estimated, sheets, sheet })
 }
 
 /// The same for a file of cards: its header are the columns that the first cards fill.
@@ -161,7 +190,8 @@ fn cards(file: &File, start: &Window, encoding: &'static Encoding, mark: usize) 
     let estimated = if cutter.consumed == 0 { count } else { (file.size.unwrap_or_default() - begin) * count / cutter.consumed };
     let dialect = Dialect { delimiter: b',', quote: b'"' };
     let rows = shown.iter().map(row).collect();
-    Ok(Looked { format: pb::ImportFormat::Vcard, encoding, dialect, header, begin, line: 1, rows, estimated })
+    let (sheets, sheet) = (Vec::new(), String::new());
+    Ok(Looked { format: pb::ImportFormat::Vcard, encoding, dialect, header, begin, line: 1, rows, estimated, sheets, sheet })
 }
 
 /// What a caller knows of a file.
@@ -201,10 +231,12 @@ impl Known {
     }
 }
 
-fn empty() -> Fault {
+/// The refusal of a file without a header.
+pub(super) fn empty() -> Fault {
     Fault::precondition("FILE_EMPTY", "The file has no header; choose one with a line of headers and rows below it.")
 }
 
-fn unreadable(why: &str) -> Fault {
+/// The refusal of a file that is of no format that is known, or not sound.
+pub(super) fn unreadable(why: &str) -> Fault {
     Fault::precondition("FILE_UNREADABLE", format!("The file cannot be read. {why}"))
 }

@@ -94,7 +94,7 @@ impl Refused {
             None => {
                 let is_table = self.format != ImportFormat::Vcard;
                 let media_type = if is_table { "text/csv" } else { "text/vcard" };
-                let file = run.files().create(tx, run.ctx(), &name(&order.file_name), media_type).await?;
+                let file = run.files().create(tx, run.ctx(), &name(&order.file_name, self.format), media_type).await?;
                 if is_table {
                     run.files().append(tx, run.ctx(), file, &self.header(order)).await?;
                 }
@@ -119,9 +119,9 @@ impl Refused {
 }
 
 /// What people call the file of rows that were refused of the file `source`.
-fn name(source: &str) -> String {
+fn name(source: &str, format: ImportFormat) -> String {
     let (stem, extension) = source.rsplit_once('.').unwrap_or((source, "csv"));
     let stem: String = stem.chars().take(200).collect();
-    let extension: String = extension.chars().take(10).collect();
+    let extension: String = if format == ImportFormat::Xlsx { "csv".to_owned() } else { extension.chars().take(10).collect() };
     format!("{stem} (refused).{extension}")
 }

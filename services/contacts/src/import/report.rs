@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 /// Rows that are removed with one statement.
 const PIECE: i64 = 10_000;
+/// The same of pieces of sheets, which are large.
+const PIECES: i64 = 100;
 
 /// Counts of rows; of refused ones by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,6 +181,17 @@ pub async fn forget(tx: &mut Tx, ctx: &Ctx, job: Uuid) -> Result<bool, Fault> {
     )
     .execute(tx.conn())
     .await?;
+    let pieces = sqlx::query!(
+        "delete from import_pieces where tenant_id = $1 and ctid = any(array(
+           select p.ctid from import_pieces p where p.tenant_id = $1 and (p.job_id = $2 or not exists (
+             select from kit.job j where j.tenant_id = $1 and j.id = p.job_id and j.state in (1, 2)))
+           limit $3))",
+        ctx.tenant(),
+        job,
+        PIECES
+    )
+    .execute(tx.conn())
+    .await?;
     sqlx::query!(
         "delete from import_reports where tenant_id = $1 and ctid = any(array(
            select r.ctid from import_reports r where r.tenant_id = $1 and not exists (
@@ -189,5 +202,6 @@ pub async fn forget(tx: &mut Tx, ctx: &Ctx, job: Uuid) -> Result<bool, Fault> {
     )
     .execute(tx.conn())
     .await?;
-    Ok(keys.rows_affected().max(links.rows_affected()) < PIECE.unsigned_abs())
+    let is_less = keys.rows_affected().max(links.rows_affected()) < PIECE.unsigned_abs();
+    Ok(is_less && pieces.rows_affected() < PIECES.unsigned_abs())
 }

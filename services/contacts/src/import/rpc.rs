@@ -70,6 +70,7 @@ impl Imports {
             header: looked.header,
             rows: looked.rows.into_iter().map(|cells| pb::ImportRow { cells }).collect(),
             estimated_row_count: looked.estimated,
+            sheets: looked.sheets,
         })
     }
 
@@ -94,6 +95,8 @@ impl Imports {
             dry_run: request.dry_run,
             file_name: file.display_name,
             format: looked.format.into(),
+            sheet: looked.sheet,
+            size: file.size.unwrap_or_default(),
         };
         let request = prost::Message::encode_to_vec(&order);
         let job = self.jobs.start(ctx, Asked { kind: KIND, request, input_files: vec![file.id] }).await?;
@@ -104,11 +107,13 @@ impl Imports {
 }
 
 fn source(looked: &Looked) -> pb::ImportSource {
-    let is_table = looked.format == pb::ImportFormat::Csv;
+    let told = |is_told: bool, text: String| if is_told { text } else { String::new() };
+    let is_lines = looked.format == pb::ImportFormat::Csv;
     pb::ImportSource {
         format: looked.format.into(),
-        encoding: looked.encoding.name().to_lowercase(),
-        delimiter: if is_table { char::from(looked.dialect.delimiter).to_string() } else { String::new() },
-        quote: if is_table { char::from(looked.dialect.quote).to_string() } else { String::new() },
+        encoding: told(looked.format != pb::ImportFormat::Xlsx, looked.encoding.name().to_lowercase()),
+        delimiter: told(is_lines, char::from(looked.dialect.delimiter).to_string()),
+        quote: told(is_lines, char::from(looked.dialect.quote).to_string()),
+        sheet: looked.sheet.clone(),
     }
 }

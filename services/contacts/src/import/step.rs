@@ -16,6 +16,7 @@ use super::row::{Content, Row};
 use super::text;
 use super::vcard::Cutter;
 use super::window::{self, Window};
+use super::workbook::{self, piece};
 use super::{account, contact, link, write};
 use crate::layout::Resource;
 
@@ -42,6 +43,12 @@ struct Place {
     /// Whether all rows were read, and accounts are put below their parents.
     #[prost(bool, tag = "5")]
     linking: bool,
+    /// Whether the sheet of a workbook is unpacked. The offset is the number of a piece of it then.
+    #[prost(bool, tag = "6")]
+    unpacked: bool,
+    /// How many pieces there are.
+    #[prost(int32, tag = "7")]
+    pieces: i32,
 }
 
 /// Rows of a file, with the text that they were cut out of.
@@ -69,6 +76,8 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
         return link(&plan, place).await;
     }
     let batch = match order.format() {
+        ImportFormat::Xlsx if !place.unpacked => return unpack(run, &order).await,
+        ImportFormat::Xlsx => sheet(run, &order, place).await?,
         ImportFormat::Vcard => cards(&plan, place).await?,
         ImportFormat::Csv | ImportFormat::Unspecified => read(run, &order, place).await?,
     };
@@ -194,6 +203,34 @@ async fn read(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
         let next = Place { offset: place.offset + consumed, line: found.line, skipping, forgetting: is_over, ..place };
         return Ok(Batch { text: text[skipped..].to_vec(), rows: found.rows, next });
     }
+}
+
+/// Unpacks the sheet of a workbook, before anything is written. A process that dies begins it anew.
+async fn unpack(run: &Run, order: &Order) -> Result<Committed, Fault> {
+    let unpacked = workbook::unpack(run, order).await?;
+    let next = Place { unpacked: true, pieces: unpacked.pieces, ..Place::default() };
+    run.commit(run.begin().await?, Step { total: Some(unpacked.rows), ..Step::to(&next) }).await
+}
+
+/// The next rows of a sheet, and how a table has them.
+async fn sheet(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
+    let number = i32::try_from(place.offset).map_err(Fault::internal)?;
+    let piece = if number < place.pieces { piece::read(run, number).await? } else { piece::Piece::default() };
+    let (mut text, mut rows) = (Vec::new(), Vec::with_capacity(piece.rows.len()));
+    for row in piece.rows {
+        let (line, start) = (row.line, text.len());
+        let content = row.cells().map(|mut cells| {
+            // Cells at the end that are empty are not in a sheet.
+            cells.resize(cells.len().max(order.header.len()), String::new());
+            cells
+        });
+        if let Ok(cells) = &content {
+            csv::push(&mut text, cells, order.dialect());
+        }
+        rows.push(Row { line, place: start..text.len(), content: content.map(Content::Cells) });
+    }
+    let next = Place { offset: place.offset + 1, forgetting: number + 1 >= place.pieces, ..place };
+    Ok(Batch { text, rows, next })
 }
 
 /// The next cards of the file, each without what is passed over.

@@ -1,7 +1,7 @@
 //! Exports: who gets what in them, in which form, and that a job writes the same as a call.
 
 pub(crate) mod death;
-mod readers;
+pub(crate) mod readers;
 
 use std::collections::BTreeSet;
 

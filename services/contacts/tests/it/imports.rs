@@ -5,6 +5,9 @@ mod cards;
 mod cells;
 mod desk;
 mod published;
+mod rounds;
+mod workbooks;
+mod zip;
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ async fn cards_name_the_account_that_the_contact_acts_for() {
 
 /// What a program of Python's prints that reads `file`; none, said aloud, where its library is not installed.
 #[expect(clippy::disallowed_methods, reason = "scripts/test tells by the environment which Python has the libraries")]
-fn python(library: &str, program: &str, file: &[u8]) -> Option<String> {
+pub(crate) fn python(library: &str, program: &str, file: &[u8]) -> Option<String> {
     let python = std::env::var("RAPPORT_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python).args(["-c", &format!("import {library}")]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|status| status.success()) {

@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
+use rapport_contacts_api::v1::export_service_client::ExportServiceClient;
 use rapport_contacts_api::v1::import_service_client::ImportServiceClient;
 use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_kit::config::Config;
@@ -60,12 +61,24 @@ impl Desk {
         Self { identity, tenant, clerk, channel, logins, _running: Arc::new(running) }
     }
 
+    /// Somebody who may do everything in another tenant of the same service.
+    pub(crate) fn elsewhere(&self) -> Self {
+        let tenant = self.identity.tenant();
+        let (identity, logins, channel) = (self.identity.clone(), self.logins.clone(), self.channel.clone());
+        let clerk = identity.administrator(tenant);
+        Self { identity, tenant, clerk, channel, logins, _running: Arc::clone(&self._running) }
+    }
+
     pub(crate) fn imports(&self) -> ImportServiceClient<Channel> {
         ImportServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn contacts(&self) -> ContactServiceClient<Channel> {
         ContactServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn exports(&self) -> ExportServiceClient<Channel> {
+        ExportServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn merges(&self) -> MergeServiceClient<Channel> {
@@ -163,6 +176,18 @@ impl Desk {
         let mut bytes = Vec::new();
         while let Some(part) = stream.message().await.expect("a part") {
             bytes.extend(part.data);
+        }
+        bytes
+    }
+
+    /// An export of the contacts.
+    pub(crate) async fn export(&self, format: pb::ExportFormat) -> Vec<u8> {
+        let options = pb::ExportOptions { format: format.into(), ..pb::ExportOptions::default() };
+        let request = self.clerk.request(pb::ExportContactsRequest { options: Some(options) });
+        let mut stream = self.exports().export_contacts(request).await.expect("an export").into_inner();
+        let mut bytes = Vec::new();
+        while let Some(piece) = stream.message().await.expect("a piece") {
+            bytes.extend(piece.data);
         }
         bytes
     }
