@@ -61,6 +61,7 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     let readers: Vec<Subject> = levels.iter().map(|level| service.identity.user(tenant, Some(top), reads, *level)).collect();
     let (account, contact) = create(&service, &administrator).await;
     let merge = merge(&service, &administrator, &contact).await;
+    merge_accounts(&service, &administrator, &account).await;
     eventually("the search index has taken both in", || async {
         let waiting: i64 =
             sqlx::query_scalar("select count(*) from search_queue").fetch_one(&mut owner(&service.logins).await).await.expect("an answer");
@@ -161,6 +162,16 @@ async fn merge(service: &TestService, who: &Subject, survivor: &str) -> String {
     MergeServiceClient::new(service.channel.clone()).merge_contacts(who.request(request)).await.expect("a merge").into_inner().name
 }
 
+/// The same for accounts.
+async fn merge_accounts(service: &TestService, who: &Subject, survivor: &str) {
+    let external_ids = vec![ExternalId { system: "erp".to_owned(), id: "A2".to_owned() }];
+    let account = contacts::Account { display_name: "Example".to_owned(), external_ids, ..contacts::Account::default() };
+    let request = contacts::CreateAccountRequest { account: Some(account) };
+    let loser = AccountServiceClient::new(service.channel.clone()).create_account(who.request(request)).await.expect("an account").into_inner().name;
+    let request = contacts::MergeAccountsRequest { survivor: survivor.to_owned(), loser, ..contacts::MergeAccountsRequest::default() };
+    MergeServiceClient::new(service.channel.clone()).merge_accounts(who.request(request)).await.expect("a merge");
+}
+
 /// Every kind of reading, with every filter and order.
 async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
     let spelled = |filter: &str| filter.replace("ACCOUNT", account).replace("OWNER", &who.name());
@@ -173,7 +184,9 @@ async fn ask(channel: &Channel, who: &Subject, account: &str, contact: &str) {
     let names = vec![contact.to_owned()];
     people.batch_get_contacts(who.request(contacts::BatchGetContactsRequest { names })).await.expect("a batch");
     let _ = people.lookup_contact(who.request(contacts::LookupContactRequest { system: "erp".to_owned(), id: "C1".to_owned() })).await;
-    // An id that leads from a merged contact to the one that goes on.
+    // An id that leads from a merged account to the one that goes on, and from a merged contact.
+    let mut firms = AccountServiceClient::new(channel.clone());
+    let _ = firms.lookup_account(who.request(contacts::LookupAccountRequest { system: "erp".to_owned(), id: "A2".to_owned() })).await;
     let _ = people.lookup_contact(who.request(contacts::LookupContactRequest { system: "erp".to_owned(), id: "C2".to_owned() })).await;
     let mut merges = MergeServiceClient::new(channel.clone());
     for (filter, order) in [(format!("survivor = \"{contact}\""), ""), (format!("loser = \"{contact}\""), ""), (String::new(), "create_time")] {

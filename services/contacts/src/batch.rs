@@ -6,7 +6,7 @@ use rapport_kit::{Ctx, Db, Fault, name, page};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
-use crate::{contact, external_id, merge};
+use crate::{account, contact, external_id, merge};
 
 /// What stands around a record in the answer to its entry, and the number that an account is given in the write.
 const AROUND: usize = 64;
@@ -63,10 +63,10 @@ pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, resource: &str, entri
     .fetch_all(&mut conn)
     .await?;
     // Ids that no live record has may be those of merged ones, and lead to where these go on.
-    let followed = if collection == contact::COLLECTION && rows.len() < ids.len() {
-        merge::sql::followed(&mut conn, ctx, &systems, &ids).await?
-    } else {
-        Vec::new()
+    let followed = match collection {
+        contact::COLLECTION if rows.len() < ids.len() => merge::sql::followed_contacts(&mut conn, ctx, &systems, &ids).await?,
+        account::COLLECTION if rows.len() < ids.len() => merge::sql::followed_accounts(&mut conn, ctx, &systems, &ids).await?,
+        _ => Vec::new(),
     };
     drop(conn);
     let mut known: HashMap<(&str, &str), Uuid> = followed.iter().map(|(system, id, into)| ((system.as_str(), id.as_str()), *into)).collect();

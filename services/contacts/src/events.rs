@@ -54,15 +54,15 @@ pub fn contact_unmerged(ctx: &Ctx, contact: &Contact, merge: &Merge) -> Result<E
     journal::entry(ctx, record, &event, vec![contact.id(), merge.loser()])
 }
 
-/// The journal entry of what happened to a merge.
+/// The journal entry of what happened to a merge; `moved` are the records that a new one moved to the survivor.
 ///
 /// # Errors
 /// INVALID_ARGUMENT (RECORD_TOO_LARGE).
-pub fn merge(ctx: &Ctx, merge: &Merge, fact: merge::Fact) -> Result<Entry, Fault> {
+pub fn merge(ctx: &Ctx, merge: &Merge, fact: merge::Fact, moved: Vec<pb::MovedRecord>) -> Result<Entry, Fault> {
     let record = Record { collection: merge::COLLECTION, id: merge.id(), version: merge.version() };
     let state = Some(merge::convert::to_proto(merge));
     match fact {
-        merge::Fact::Created => journal::entry(ctx, record, &pb::MergeCreated { merge: state }, Vec::new()),
+        merge::Fact::Created => journal::entry(ctx, record, &pb::MergeCreated { merge: state, moved }, Vec::new()),
         merge::Fact::Undone => journal::entry(ctx, record, &pb::MergeUndone { merge: state }, Vec::new()),
     }
 }
@@ -73,18 +73,46 @@ pub fn merge(ctx: &Ctx, merge: &Merge, fact: merge::Fact) -> Result<Entry, Fault
 /// INVALID_ARGUMENT (RECORD_TOO_LARGE).
 pub fn account(ctx: &Ctx, account: &Account, fact: account::Fact) -> Result<Entry, Fault> {
     let record = Record { collection: account::COLLECTION, id: account.id(), version: account.version() };
-    let people = match account.kind() {
-        account::Kind::Organisation => Vec::new(),
-        account::Kind::Person | account::Kind::Household => vec![account.id()],
-    };
+    let people = people_of(account, &[account.id()]);
     let state = Some(account::convert::to_proto(account.clone()));
     match fact {
         account::Fact::Created => journal::entry(ctx, record, &pb::AccountCreated { account: state }, people),
         account::Fact::Updated => journal::entry(ctx, record, &pb::AccountUpdated { account: state }, people),
         account::Fact::Deleted => {
-            journal::entry(ctx, record, &pb::AccountDeleted { name: account.name(), delete_time: state.and_then(|state| state.delete_time) }, people)
+            let (delete_time, merged_into) = state.map(|state| (state.delete_time, state.merged_into)).unwrap_or_default();
+            journal::entry(ctx, record, &pb::AccountDeleted { name: account.name(), delete_time, merged_into }, people)
         }
         account::Fact::Undeleted => journal::entry(ctx, record, &pb::AccountUndeleted { account: state }, people),
+    }
+}
+
+/// The journal entry of an account that took another one in. The other one's is that of a deletion.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn account_merged(ctx: &Ctx, account: &Account, merge: &Merge) -> Result<Entry, Fault> {
+    let record = Record { collection: account::COLLECTION, id: account.id(), version: account.version() };
+    let state = Some(account::convert::to_proto(account.clone()));
+    let event = pb::AccountMerged { account: state, loser: merge.loser_name(), merge: merge.name() };
+    journal::entry(ctx, record, &event, people_of(account, &[account.id(), merge.loser()]))
+}
+
+/// The journal entry of an account that another one has left again. The other one's is that of its return.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn account_unmerged(ctx: &Ctx, account: &Account, merge: &Merge) -> Result<Entry, Fault> {
+    let record = Record { collection: account::COLLECTION, id: account.id(), version: account.version() };
+    let state = Some(account::convert::to_proto(account.clone()));
+    let event = pb::AccountUnmerged { account: state, loser: merge.loser_name(), merge: merge.name() };
+    journal::entry(ctx, record, &event, people_of(account, &[account.id(), merge.loser()]))
+}
+
+/// Those of `accounts`, which are all of one kind, that are people.
+fn people_of(account: &Account, accounts: &[Uuid]) -> Vec<Uuid> {
+    match account.kind() {
+        account::Kind::Organisation => Vec::new(),
+        account::Kind::Person | account::Kind::Household => accounts.to_vec(),
     }
 }
 

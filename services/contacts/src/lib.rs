@@ -106,7 +106,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         let rules = Rules::default();
         app.serve(AccountServiceServer::new(Accounts::new(app.db.clone(), app.policy.clone(), app.tasks.clone())));
         app.serve(ContactServiceServer::new(Contacts::new(app.db.clone(), app.policy.clone(), rules.clone(), app.tasks.clone())));
-        app.serve(MergeServiceServer::new(Merges::new(app.db.clone())));
+        app.serve(MergeServiceServer::new(Merges::new(app.db.clone(), rules.clone())));
         app.serve(SearchServiceServer::new(Search::new(app.db.clone())));
         app.serve(ViewServiceServer::new(Views::new(app.db.clone())));
         app.serve(DuplicateRuleServiceServer::new(DuplicateRules::new(app.db.clone())));

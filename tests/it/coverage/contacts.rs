@@ -10,9 +10,8 @@ use rapport_proto::common::v1 as pb;
 use rapport_proto::google_type::{Date, PostalAddress};
 
 use super::scene::{Scene, Valid};
-use super::{dead_letters, duplicates, jobs, work};
+use super::{dead_letters, duplicates, jobs, merges, work};
 
-const MERGE: &str = "/rapport.contacts.v1.MergeService/MergeContacts";
 const SEARCH: &str = "/rapport.contacts.v1.SearchService/SearchRecords";
 
 /// A record that was made for a request.
@@ -21,7 +20,7 @@ pub(super) struct Stored {
     #[prost(string, tag = "1")]
     pub(super) name: String,
     #[prost(string, tag = "40")]
-    etag: String,
+    pub(super) etag: String,
 }
 
 /// Which of the two resources; their standard methods take messages of one shape.
@@ -53,11 +52,14 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.AccountService/DeleteAccount" => Box::pin(delete(scene, Noun::Account)),
         "/rapport.contacts.v1.AccountService/UndeleteAccount" => Box::pin(undelete(scene, Noun::Account)),
         SEARCH => Box::pin(search(scene)),
-        MERGE => Box::pin(merge_contacts(scene)),
-        "/rapport.contacts.v1.MergeService/PreviewMergeContacts" => Box::pin(preview_merge(scene)),
-        "/rapport.contacts.v1.MergeService/UnmergeContacts" => Box::pin(unmerge_contacts(scene)),
-        "/rapport.contacts.v1.MergeService/GetMerge" => Box::pin(get_merge(scene)),
-        "/rapport.contacts.v1.MergeService/ListMerges" => Box::pin(list_merges(scene)),
+        merges::MERGE_CONTACTS => Box::pin(merges::merge_contacts(scene)),
+        "/rapport.contacts.v1.MergeService/PreviewMergeContacts" => Box::pin(merges::preview_contacts(scene)),
+        "/rapport.contacts.v1.MergeService/UnmergeContacts" => Box::pin(merges::unmerge_contacts(scene)),
+        merges::MERGE_ACCOUNTS => Box::pin(merges::merge_accounts(scene)),
+        "/rapport.contacts.v1.MergeService/PreviewMergeAccounts" => Box::pin(merges::preview_accounts(scene)),
+        "/rapport.contacts.v1.MergeService/UnmergeAccounts" => Box::pin(merges::unmerge_accounts(scene)),
+        "/rapport.contacts.v1.MergeService/GetMerge" => Box::pin(merges::get(scene)),
+        "/rapport.contacts.v1.MergeService/ListMerges" => Box::pin(merges::list(scene)),
         "/rapport.contacts.v1.ViewService/GetView" => Box::pin(get_view(scene)),
         "/rapport.contacts.v1.ViewService/ListViews" => Box::pin(list_views(scene)),
         "/rapport.contacts.v1.ViewService/CreateView" => Box::pin(create_view(scene)),
@@ -194,48 +196,6 @@ async fn search(scene: &Scene) -> Valid {
     })
     .await;
     Valid::read(&request)
-}
-
-/// Two contacts of the administrator's, one of which is to become part of the other.
-async fn pair(scene: &Scene) -> contacts::MergeContactsRequest {
-    let (survivor, loser) = (make(scene, Noun::Contact).await, make(scene, Noun::Contact).await);
-    contacts::MergeContactsRequest {
-        survivor: survivor.name,
-        loser: loser.name,
-        survivor_etag: survivor.etag,
-        loser_etag: loser.etag,
-        from_loser: Some(FieldMask { paths: vec!["person.notes".to_owned()] }),
-    }
-}
-
-async fn make_merge(scene: &Scene) -> Stored {
-    let answer = scene.send(MERGE, pair(scene).await.encode_to_vec()).await.expect("an administrator merges two contacts");
-    Stored::decode(answer.as_slice()).expect("a merge")
-}
-
-/// The survivor, the loser and the merge each have a row.
-async fn merge_contacts(scene: &Scene) -> Valid {
-    Valid::change(&pair(scene).await, 3).about_a_record()
-}
-
-async fn preview_merge(scene: &Scene) -> Valid {
-    Valid::read(&contacts::PreviewMergeContactsRequest { merge: Some(pair(scene).await) }).about_a_record()
-}
-
-async fn unmerge_contacts(scene: &Scene) -> Valid {
-    let Stored { name, etag } = make_merge(scene).await;
-    Valid::change(&contacts::UnmergeContactsRequest { name, etag }, 3).about_a_record()
-}
-
-async fn get_merge(scene: &Scene) -> Valid {
-    Valid::read(&contacts::GetMergeRequest { name: make_merge(scene).await.name }).about_a_record()
-}
-
-async fn list_merges(scene: &Scene) -> Valid {
-    for _ in 0..3 {
-        make_merge(scene).await;
-    }
-    Valid::read(&contacts::ListMergesRequest::default())
 }
 
 /// A view of contacts that everybody of the tenant sees.

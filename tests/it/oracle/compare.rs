@@ -60,6 +60,7 @@ impl Comparison<'_> {
         self.views(&eye, Verdict::Allowed).await;
         self.duplicates(&eye, Verdict::Allowed).await;
         self.merges(&eye, Verdict::Allowed).await;
+        self.merges_of_accounts(&eye, Verdict::Allowed).await;
         self.files(&eye, Verdict::Allowed).await;
         self.bulk(&eye, Verdict::Allowed).await;
     }
@@ -80,6 +81,7 @@ impl Comparison<'_> {
             self.views(eye, Verdict::Denied).await;
             self.duplicates(eye, Verdict::Denied).await;
             self.merges(eye, Verdict::Denied).await;
+            self.merges_of_accounts(eye, Verdict::Denied).await;
             self.files(eye, Verdict::Denied).await;
             self.bulk(eye, Verdict::Denied).await;
             self.hidden_fields(eye).await;

@@ -57,7 +57,8 @@ pub(super) fn rows(records: &[Record], of_identity: &[Record]) -> Rows {
 }
 
 fn account(record: &Record, state: &pb::Account) -> Value {
-    let deleted = record.last::<pb::AccountDeleted>().filter(|_| record.deleted).and_then(|event| event.delete_time);
+    let deletion = record.last::<pb::AccountDeleted>().filter(|_| record.deleted);
+    let deleted = deletion.as_ref().and_then(|event| event.delete_time);
     let (owner_kind, owner) = owner(&state.owner);
     let money = state.annual_revenue.as_ref();
     json!({
@@ -87,6 +88,7 @@ fn account(record: &Record, state: &pb::Account) -> Value {
         "created_at": time(state.create_time),
         "updated_at": time(deleted.or(state.update_time)),
         "deleted_at": time(deleted),
+        "merged_into": deletion.and_then(|event| id(&event.merged_into)),
     })
 }
 

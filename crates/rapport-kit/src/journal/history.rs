@@ -146,23 +146,20 @@ pub async fn as_of<S: Message + Default>(db: &Db, ctx: &Ctx, record: Uuid, time:
 /// # Errors
 /// What the database answers; FAILED_PRECONDITION (ANSWER_EXPIRED) if one of them was erased since.
 pub async fn snapshots<S: Message + Default>(db: &Db, ctx: &Ctx, pairs: &[(Uuid, i64)]) -> Result<Vec<S>, Fault> {
-    let mut conn = db.for_tenant(ctx).await?;
-    let mut answers = Vec::with_capacity(pairs.len());
-    for (id, version) in pairs {
-        let message: Option<Option<Vec<u8>>> = sqlx::query_scalar(
-            "select message from kit.journal where tenant_id = $1 and record_id = $2 and version <= $3 and ordinal = 0
-             order by version desc limit 1",
-        )
-        .bind(ctx.tenant())
-        .bind(id)
-        .bind(version)
-        .fetch_optional(&mut conn)
-        .await?;
-        let expired = || Fault::precondition("ANSWER_EXPIRED", "The request was carried out before, but what it wrote has been erased since.");
-        let message = message.flatten().ok_or_else(expired)?;
-        answers.push(snapshot(&message)?.ok_or_else(expired)?);
-    }
-    Ok(answers)
+    let (ids, versions): (Vec<Uuid>, Vec<i64>) = pairs.iter().copied().unzip();
+    let messages: Vec<Option<Vec<u8>>> = sqlx::query_scalar(
+        "select j.message from unnest($2::uuid[], $3::bigint[]) with ordinality asked(id, version, place)
+           left join lateral (select message from kit.journal where tenant_id = $1 and record_id = asked.id and version <= asked.version
+             and ordinal = 0 order by version desc limit 1) j on true
+         order by asked.place",
+    )
+    .bind(ctx.tenant())
+    .bind(ids)
+    .bind(versions)
+    .fetch_all(&mut db.for_tenant(ctx).await?)
+    .await?;
+    let expired = || Fault::precondition("ANSWER_EXPIRED", "The request was carried out before, but what it wrote has been erased since.");
+    messages.into_iter().map(|message| snapshot(&message.ok_or_else(expired)?)?.ok_or_else(expired)).collect()
 }
 
 /// The snapshot of one record at a version.

@@ -139,6 +139,7 @@ pub fn to_proto(account: Account) -> pb::Account {
         create_time: Some(clock::timestamp(account.created_at)),
         update_time: Some(clock::timestamp(account.updated_at)),
         delete_time: account.deleted_at.map(clock::timestamp),
+        merged_into: account.merged_into.map_or_else(String::new, |id| name::format(super::COLLECTION, id)),
     }
 }
 
@@ -219,7 +220,7 @@ pub fn hide(account: &mut pb::Account, rules: &FieldRules) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -228,11 +229,11 @@ mod tests {
     use super::*;
     use crate::account::Refusal;
 
-    fn known() -> Known<'static, Details> {
+    pub(in super::super) fn known() -> Known<'static, Details> {
         Known { details: None, owner: Owner { kind: crate::owner::Kind::User, id: Uuid::nil() }, region: None, now: clock::now() }
     }
 
-    fn named(display_name: &str) -> pb::Account {
+    pub(in super::super) fn named(display_name: &str) -> pb::Account {
         pb::Account { display_name: display_name.to_owned(), ..Default::default() }
     }
 

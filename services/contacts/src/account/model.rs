@@ -22,6 +22,8 @@ pub struct Account {
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
     pub(super) deleted_at: Option<DateTime<Utc>>,
+    /// The account that goes on in its place.
+    pub(super) merged_into: Option<Uuid>,
 }
 
 /// What callers can change; made by [`super::convert::parse`] only.
@@ -129,6 +131,8 @@ pub enum Refusal {
     NotDeleted,
     /// Its legal entity is set.
     LegalEntityFixed,
+    /// Another one goes on in its place.
+    Merged,
 }
 
 impl From<Refusal> for Fault {
@@ -138,6 +142,9 @@ impl From<Refusal> for Fault {
             Refusal::NotDeleted => Self::exists("RECORD_NOT_DELETED", "The account is not deleted."),
             Refusal::LegalEntityFixed => {
                 Self::precondition("LEGAL_ENTITY_FIXED", "The account has its legal entity; it can be set once and not be changed.")
+            }
+            Refusal::Merged => {
+                Self::precondition("RECORD_MERGED", "The account was merged into another one; change that one, or take the merge back.")
             }
         }
     }
@@ -188,7 +195,8 @@ impl Account {
     /// A new account; its number is given when it is written.
     #[must_use]
     pub fn create(id: Uuid, kind: Kind, details: Details, now: DateTime<Utc>) -> (Self, Fact) {
-        (Self { id, version: 1, kind, number: String::new(), details, created_at: now, updated_at: now, deleted_at: None }, Fact::Created)
+        let number = String::new();
+        (Self { id, version: 1, kind, number, details, created_at: now, updated_at: now, deleted_at: None, merged_into: None }, Fact::Created)
     }
 
     /// Gives the number that a new account keeps for good.
@@ -203,11 +211,9 @@ impl Account {
     /// Takes new details; nothing happens if they are the same.
     ///
     /// # Errors
-    /// [`Refusal::Deleted`], [`Refusal::LegalEntityFixed`].
+    /// [`Refusal::Deleted`], [`Refusal::Merged`], [`Refusal::LegalEntityFixed`].
     pub fn change(&mut self, details: Details, now: DateTime<Utc>) -> Result<Option<Fact>, Refusal> {
-        if self.deleted_at.is_some() {
-            return Err(Refusal::Deleted);
-        }
+        self.require_live()?;
         if self.details == details {
             return Ok(None);
         }
@@ -230,12 +236,58 @@ impl Account {
     /// Comes back from the bin.
     ///
     /// # Errors
-    /// [`Refusal::NotDeleted`].
+    /// [`Refusal::NotDeleted`], [`Refusal::Merged`].
     pub fn undelete(&mut self, now: DateTime<Utc>) -> Result<Fact, Refusal> {
+        if self.merged_into.is_some() {
+            return Err(Refusal::Merged);
+        }
         if self.deleted_at.take().is_none() {
             return Err(Refusal::NotDeleted);
         }
         Ok(self.advance(Fact::Undeleted, now))
+    }
+
+    /// Names the account that goes on in the place of its parent; before it comes back from the bin, while nobody hears of it.
+    pub fn follow_parent(&mut self, parent: Uuid) {
+        self.details.parent = Some(parent);
+    }
+
+    /// Goes to the bin because `survivor` goes on in its place.
+    ///
+    /// # Errors
+    /// [`Refusal::Deleted`], [`Refusal::Merged`].
+    pub fn merge_into(&mut self, survivor: Uuid, now: DateTime<Utc>) -> Result<Fact, Refusal> {
+        self.require_live()?;
+        self.merged_into = Some(survivor);
+        self.deleted_at = Some(now);
+        Ok(self.advance(Fact::Deleted, now))
+    }
+
+    /// Takes what a merge, or the end of one, makes of it; a new version though nothing may be another.
+    ///
+    /// # Errors
+    /// [`Refusal::Deleted`], [`Refusal::Merged`].
+    pub fn settle_merge(&mut self, details: Details, now: DateTime<Utc>) -> Result<(), Refusal> {
+        self.require_live()?;
+        self.details = details;
+        self.advance(Fact::Updated, now);
+        Ok(())
+    }
+
+    /// Stands by itself again after a merge, with these details.
+    pub fn leave_merge(&mut self, details: Details, now: DateTime<Utc>) -> Fact {
+        self.details = details;
+        self.merged_into = None;
+        self.deleted_at = None;
+        self.advance(Fact::Undeleted, now)
+    }
+
+    fn require_live(&self) -> Result<(), Refusal> {
+        match (self.merged_into, self.deleted_at) {
+            (Some(_), _) => Err(Refusal::Merged),
+            (None, Some(_)) => Err(Refusal::Deleted),
+            (None, None) => Ok(()),
+        }
     }
 
     fn advance(&mut self, fact: Fact, now: DateTime<Utc>) -> Fact {
@@ -278,6 +330,18 @@ impl Account {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.deleted_at.is_some()
+    }
+
+    /// The account that goes on in its place, if it was merged; after several merges in a row the last one.
+    #[must_use]
+    pub fn merged_into(&self) -> Option<Uuid> {
+        self.merged_into
+    }
+
+    /// Whether `system` calls it `id`.
+    #[must_use]
+    pub fn is_called(&self, system: &str, id: &str) -> bool {
+        self.details.external_ids.iter().any(|pair| pair.system == system && pair.id == id)
     }
 
     /// Such as `accounts/{uuid}`.

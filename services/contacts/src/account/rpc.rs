@@ -7,6 +7,7 @@ use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_server::AccountService;
 use rapport_kit::batch::Reads;
 use rapport_kit::command::{self, Done, Settled};
+use rapport_kit::db::Conn;
 use rapport_kit::journal::{self, Record};
 use rapport_kit::policy::Policy;
 use rapport_kit::tasks::Tasks;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use super::surroundings::Surroundings;
 use super::write::{self, Decided};
-use super::{Account, COLLECTION, RESOURCE, convert, list, sql, upsert};
+use super::{Account, COLLECTION, RESOURCE, Refusal, convert, list, sql, upsert};
 use crate::{convert as parts, events, external_id, limits, update};
 
 const READ: &str = "contacts.account.read";
@@ -77,7 +78,11 @@ impl AccountService for Accounts {
         let pair = external_id::parse_pair(request.system, request.id)?;
         // Who does not see the ids may not learn of them by trying.
         ctx.fields(RESOURCE).require_readable("external_ids")?;
-        let account = sql::lookup(&mut self.db.for_tenant(&ctx).await?, &ctx, &ctx.scope(), &pair).await?;
+        let mut conn = self.db.for_tenant(&ctx).await?;
+        let account = match sql::lookup(&mut conn, &ctx, &ctx.scope(), &pair).await? {
+            Some(account) => Some(account),
+            None => sql::lookup_merged(&mut conn, &ctx, &ctx.scope(), &pair).await?,
+        };
         let account = account.ok_or_else(|| Fault::not_found(format!("account that {} calls {}", pair.system, pair.id)))?;
         Ok(shown(&ctx, convert::to_proto(account)))
     }
@@ -150,6 +155,9 @@ impl Accounts {
             if matches!(change, Change::Delete) && account.is_deleted() {
                 return Ok(unchanged(&account));
             }
+            if account.merged_into().is_some() {
+                require_unmerged(&mut self.db.for_tenant(ctx).await?, ctx, &account).await?;
+            }
             let Some(mut decided) = self.decide(ctx, &account, change).await? else { return Ok(unchanged(&account)) };
             if write::write(&self.db, ctx, &mut [&mut decided], &[]).await? {
                 return Ok(Done::Written(convert::to_proto(decided.account)));
@@ -171,7 +179,10 @@ impl Accounts {
                 account.change(details, ctx.now())?
             }
             Change::Delete => account.delete(ctx.now()),
-            Change::Undelete => Some(account.undelete(ctx.now())?),
+            Change::Undelete => {
+                follow_parent(&mut self.db.for_tenant(ctx).await?, ctx, &mut account).await?;
+                Some(account.undelete(ctx.now())?)
+            }
         };
         Ok(fact.map(|fact| Decided::changed(before, account, fact)))
     }
@@ -213,6 +224,32 @@ impl Accounts {
         let update_time = delete_time.or(snapshot.update_time);
         Ok(shown(ctx, pb::Account { etag: command::etag(version), update_time, delete_time, ..snapshot }))
     }
+}
+
+/// Refuses an account that was merged into another one, which is named to those who may see it.
+///
+/// # Errors
+/// FAILED_PRECONDITION (RECORD_MERGED).
+pub(crate) async fn require_unmerged(conn: &mut Conn, ctx: &Ctx, account: &Account) -> Result<(), Fault> {
+    let Some(into) = account.merged_into() else { return Ok(()) };
+    let refusal = Fault::from(Refusal::Merged);
+    match sql::get(conn, ctx, &ctx.scope_of(READ), into).await? {
+        Some(survivor) => Err(refusal.with("merged_into", survivor.name())),
+        None => Err(refusal),
+    }
+}
+
+/// Has an account that is to come back from the bin name the one that goes on in the place of its parent, if that one was
+/// merged meanwhile.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn follow_parent(conn: &mut Conn, ctx: &Ctx, account: &mut Account) -> Result<(), Fault> {
+    let Some(parent) = account.details().parent else { return Ok(()) };
+    if let Some((_, into)) = sql::merged(conn, ctx, &[parent]).await?.first() {
+        account.follow_parent(*into);
+    }
+    Ok(())
 }
 
 /// What there was to do is so already.

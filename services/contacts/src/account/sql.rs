@@ -13,11 +13,13 @@ use super::model::Profile;
 use super::{Account, COLLECTION, Details, Kind, Relationship};
 use crate::contact_point;
 use crate::external_id::{self, ExternalId};
+use crate::merge;
 use crate::owner::{self, Owner};
 
 /// What [`read`] reads, of `accounts c`.
 pub const COLUMNS: &str = "c.id, c.version, c.owner_kind, c.owner_id, c.kind, c.display_name, c.number, c.relationships, c.legal_entity_id, \
-    c.parent_id, c.sector, c.profile, c.external_ids, c.tags, c.created_at, c.updated_at, c.deleted_at";
+    c.parent_id, c.sector, c.profile, c.external_ids, c.tags, c.created_at, c.updated_at, c.deleted_at, \
+    case when c.merged_into is not null then merged_account(c.tenant_id, c.merged_into) end";
 /// Where access looks.
 pub const TABLE: Table = Table { tenant: "c.tenant_id", id: "c.id", owner: "c.owner_id" };
 
@@ -49,6 +51,7 @@ pub fn read(row: &PgRow) -> Result<Account, Fault> {
         created_at: row.try_get(14)?,
         updated_at: row.try_get(15)?,
         deleted_at: row.try_get(16)?,
+        merged_into: row.try_get(17)?,
     })
 }
 
@@ -91,6 +94,35 @@ pub async fn get_each(conn: &mut Conn, ctx: &Ctx, scope: &Scope, ids: &[Uuid]) -
     Ok(found.into_iter().map(|account| (account.id(), account)).collect())
 }
 
+/// The accounts of these `ids`, locked in the order of their ids until the transaction ends; in no scope yet.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lock(conn: &mut Conn, ctx: &Ctx, ids: &[Uuid]) -> Result<Vec<Account>, Fault> {
+    let mut query = select(ctx);
+    query.push(" and c.id = any(").push_bind(ids.to_vec()).push(") order by c.id for update");
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
+}
+
+/// Those of `ids` that were merged, each with the account that goes on in its place; in no scope.
+///
+/// # Errors
+/// What the database answers.
+pub async fn merged(conn: &mut Conn, ctx: &Ctx, ids: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>, Fault> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query!(
+        r#"select id, merged_account(tenant_id, merged_into) as "into!" from accounts
+           where tenant_id = $1 and id = any($2) and merged_into is not null"#,
+        ctx.tenant(),
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.into)).collect())
+}
+
 /// Private customers among `accounts`, deleted ones too.
 ///
 /// # Errors
@@ -121,6 +153,17 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
         .push(")");
     scope.push(&mut query, TABLE);
     query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
+}
+
+/// The live account into which the one was merged that another system calls so, if it is in `scope`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lookup_merged(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId) -> Result<Option<Account>, Fault> {
+    let (systems, ids) = (std::slice::from_ref(&pair.system), std::slice::from_ref(&pair.id));
+    let followed = merge::sql::followed_accounts(conn, ctx, systems, ids).await?;
+    let Some((_, _, id)) = followed.last() else { return Ok(None) };
+    get(conn, ctx, scope, *id).await
 }
 
 /// Writes a new account with its look-up rows and its journal entry.
@@ -180,7 +223,8 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, account: &Account, entry: Entry)
         "with w as (
            update accounts set version = $3::bigint, owner_kind = $4, owner_id = $5, display_name = $6, name_folded = $7, relationships = $8,
              legal_entity_id = $9, parent_id = $10, sector = $11, profile = $12, external_ids = $13, tags = $14,
-             updated_at = $15, deleted_at = $16
+             updated_at = $15, deleted_at = $16,
+             merged_into = case when $16::timestamptz is null then null else coalesce(accounts.merged_into, $22) end
            where tenant_id = $1 and id = $2 and version = $3::bigint - 1
            returning tenant_id, id, deleted_at is null as live
          )
@@ -206,6 +250,7 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, account: &Account, entry: Entry)
         &keys.points,
         &keys.systems,
         &keys.ids,
+        account.merged_into,
     )
     .fetch_optional(conn)
     .await

@@ -1,12 +1,14 @@
 //! The trees that accounts form.
 //!
-//! Guarantees: what moves, deletes or brings back an account holds the tenant's tree lock until it commits, so
+//! Guarantees: what moves, deletes, merges or brings back an account holds the tenant's tree lock until it commits, so
 //! that two moves cannot make a cycle together.
 
+use rapport_kit::db::Conn;
 use rapport_kit::{Ctx, Fault, Tx, name};
 use uuid::Uuid;
 
 use super::COLLECTION;
+use super::merge::Place;
 use crate::limits;
 
 /// Waits for the tree of the tenant and holds it until the transaction ends.
@@ -60,11 +62,7 @@ pub async fn require_place(tx: &mut Tx, ctx: &Ctx, account: Uuid, parent: Uuid) 
     .await?;
     let depth = i32::try_from(above.len()).unwrap_or(i32::MAX);
     if depth.saturating_add(height) > limits::LEVELS {
-        return Err(Fault::precondition(
-            "HIERARCHY_TOO_DEEP",
-            format!("Accounts form at most {} levels; choose a parent further up.", limits::LEVELS),
-        )
-        .with("max", limits::LEVELS.to_string()));
+        return Err(too_deep());
     }
     Ok(())
 }
@@ -85,4 +83,83 @@ pub async fn require_no_children(tx: &mut Tx, ctx: &Ctx, account: Uuid) -> Resul
         return Err(Fault::precondition("ACCOUNT_HAS_CHILDREN", "Other accounts are part of this one; move or delete them first."));
     }
     Ok(())
+}
+
+/// How two accounts that are to be merged lie to each other.
+///
+/// # Errors
+/// What the database answers.
+pub async fn place(conn: &mut Conn, ctx: &Ctx, survivor: Uuid, loser: Uuid) -> Result<Place, Fault> {
+    let found = sqlx::query!(
+        r#"with recursive above(start, id, parent_id, level) as (
+             select id, id, parent_id, 1 from accounts where tenant_id = $1 and id = any(array[$2, $3]::uuid[])
+             union all
+             select above.start, a.id, a.parent_id, above.level + 1 from above
+               join accounts a on a.tenant_id = $1 and a.id = above.parent_id where above.level <= $4
+           )
+           select coalesce(bool_or(start = $2 and id = $3), false) as "survivor_below!", coalesce(bool_or(start = $3 and id = $2), false) as "loser_below!"
+           from above"#,
+        ctx.tenant(),
+        survivor,
+        loser,
+        limits::LEVELS
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(match (found.survivor_below, found.loser_below) {
+        (true, _) => Place::SurvivorBelow,
+        (false, true) => Place::LoserBelow,
+        (false, false) => Place::Apart,
+    })
+}
+
+/// Refuses a merge that would make more than 32 levels: `survivor` below `parent`, and below it what lies below either.
+///
+/// # Errors
+/// FAILED_PRECONDITION (HIERARCHY_TOO_DEEP).
+pub async fn require_levels(conn: &mut Conn, ctx: &Ctx, survivor: Uuid, loser: Uuid, parent: Option<Uuid>) -> Result<(), Fault> {
+    let levels = sqlx::query_scalar!(
+        r#"with recursive above(parent_id, level) as (
+             select parent_id, 1 from accounts where tenant_id = $1 and id = $4
+             union all
+             select a.parent_id, above.level + 1 from above
+               join accounts a on a.tenant_id = $1 and a.id = above.parent_id where above.level <= $5
+           ), below(id, level) as (
+             select $2::uuid, 1
+             union all
+             select a.id, below.level + 1 from below
+               join accounts a on a.tenant_id = $1 and a.parent_id = any(case below.id when $2 then array[$2, $3]::uuid[] else array[below.id] end)
+               where below.level <= $5 and a.deleted_at is null and a.id <> $2 and a.id <> $3
+           )
+           select coalesce((select max(level) from above), 0) + (select max(level) from below) as "levels!""#,
+        ctx.tenant(),
+        survivor,
+        loser,
+        parent,
+        limits::LEVELS
+    )
+    .fetch_one(conn)
+    .await?;
+    if levels > limits::LEVELS { Err(too_deep()) } else { Ok(()) }
+}
+
+/// Live accounts right below `account`, at most `limit`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn children(conn: &mut Conn, ctx: &Ctx, account: Uuid, limit: i64) -> Result<Vec<Uuid>, Fault> {
+    let children = sqlx::query_scalar!(
+        "select id from accounts where tenant_id = $1 and parent_id = $2 and deleted_at is null order by id limit $3",
+        ctx.tenant(),
+        account,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(children)
+}
+
+fn too_deep() -> Fault {
+    Fault::precondition("HIERARCHY_TOO_DEEP", format!("Accounts form at most {} levels; choose a parent further up.", limits::LEVELS))
+        .with("max", limits::LEVELS.to_string())
 }

@@ -10,6 +10,7 @@ use rapport_kit::policy::Policy;
 use rapport_kit::{Ctx, Db, Fault, clock, command, name};
 use uuid::Uuid;
 
+use super::rpc::require_unmerged;
 use super::surroundings::Surroundings;
 use super::write::{self, Decided};
 use super::{Account, COLLECTION, Fact, RESOURCE, convert, sql};
@@ -89,7 +90,9 @@ async fn plan(db: &Db, policy: &Policy, ctx: &Ctx, sent: &[pb::Account], earlier
             {
                 Ok(Plan::Keep(Box::new(account.clone())))
             }
-            Ok(Target::Named(id) | Target::Matched(id)) if let Some(account) = changeable.get(&id) => change(ctx, &surroundings, sent, account),
+            Ok(Target::Named(id) | Target::Matched(id)) if let Some(account) = changeable.get(&id) => {
+                change(db, ctx, &surroundings, sent, account).await
+            }
             Ok(Target::Named(id) | Target::Matched(id)) if readable.contains_key(&id) => Err(batch::read_only(&name::format(COLLECTION, id))),
             Ok(Target::Named(id)) => Err(Fault::not_found(name::format(COLLECTION, id))),
             Ok(Target::Matched(_)) => Err(external_id::taken("external_ids")),
@@ -106,9 +109,16 @@ fn create(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Account) -> Result<
     Ok(Plan::Write(Box::new(Decided::created(created))))
 }
 
-fn change(ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Account, before: &Account) -> Result<Plan, Fault> {
+async fn change(db: &Db, ctx: &Ctx, surroundings: &Surroundings, sent: &pb::Account, before: &Account) -> Result<Plan, Fault> {
     command::require_etag(&sent.etag, before.version(), || before.name())?;
-    let paths = update::paths(None, |path| convert::is_populated(sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
+    if before.merged_into().is_some() {
+        require_unmerged(&mut db.for_tenant(ctx).await?, ctx, before).await?;
+    }
+    let mut paths = update::paths(None, |path| convert::is_populated(sent, path), convert::PATHS, ctx.fields(RESOURCE))?;
+    // Found by an id of one that was merged into it: that id leads here as it stands, and the account keeps its own.
+    if sent.name.is_empty() && !sent.external_ids.iter().any(|pair| before.is_called(&pair.system, &pair.id)) {
+        paths.retain(|path| *path != "external_ids");
+    }
     let details = surroundings.details(ctx, convert::merge(before, sent, &paths), Some(before.details()))?;
     let mut account = before.clone();
     Ok(match account.change(details, ctx.now())? {

@@ -1,48 +1,17 @@
 //! What two contacts become when they are merged, and when they part again. Pure.
 
 use super::{AccountRole, Details, Person};
-use crate::address::Address;
-use crate::contact_point::{self, ContactPoint};
-use crate::external_id::ExternalId;
 use crate::limits;
+use crate::merge::lists::{self, ADDRESSES, EXTERNAL_IDS, POINTS, TAGS, TooMany, list};
 use crate::merge::parts::{Entries, Story};
 
-const POINTS: Entries<ContactPoint> = Entries {
-    is_same: ContactPoint::is_same,
-    may_replace: |one, other| one.kind == other.kind,
-    words_tell: false,
-    primary: Some(|point| &mut point.primary),
-};
-const ADDRESSES: Entries<Address> = Entries {
-    is_same: is_same_address,
-    may_replace: |one, other| one.kind == other.kind,
-    words_tell: false,
-    primary: Some(|address| &mut address.primary),
-};
 /// A contact may have several roles at an account, one after the other; they stay together.
-const ROLES: Entries<AccountRole> = Entries {
+pub(super) const ROLES: Entries<AccountRole> = Entries {
     is_same: |one, other| one.account == other.account,
     may_replace: |_, _| false,
     words_tell: true,
     primary: Some(|role| &mut role.primary),
 };
-/// One id a system.
-const EXTERNAL_IDS: Entries<ExternalId> =
-    Entries { is_same: |one, other| one.system == other.system, may_replace: |_, _| false, words_tell: true, primary: None };
-const TAGS: Entries<String> = Entries { is_same: |one, other| one == other, may_replace: |_, _| false, words_tell: false, primary: None };
-
-fn is_same_address(one: &Address, other: &Address) -> bool {
-    Address { primary: other.primary, ..one.clone() } == *other
-}
-
-/// Why two contacts cannot become one, or cannot part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooMany {
-    /// The list that would be too long.
-    pub field: &'static str,
-    /// Entries that it may have.
-    pub max: usize,
-}
 
 /// The survivor's details after it has taken the loser in; `from_loser` are paths of [`super::convert::PATHS`].
 ///
@@ -79,10 +48,6 @@ pub fn merged(survivor: &Details, loser: &Details, from_loser: &[&str]) -> Resul
     }
     require_fit(&details)?;
     Ok(details)
-}
-
-fn list<T: Clone + PartialEq>(entries: &Entries<T>, survivor: &[T], loser: &[T], is_losers: bool) -> Vec<T> {
-    if is_losers { loser.to_vec() } else { entries.unite(survivor, loser) }
 }
 
 /// Paths of what both have and that differs.
@@ -202,30 +167,29 @@ fn is_nobody(person: &Person) -> bool {
 
 /// Marks and orders as every contact has them.
 fn settle(details: &mut Details) {
-    POINTS.settle_primary(&mut details.person.contact_points, |one, other| one.kind == other.kind);
-    contact_point::settle_primary(&mut details.person.contact_points);
-    ADDRESSES.settle_primary(&mut details.person.addresses, |one, other| one.kind == other.kind);
-    ROLES.settle_primary(&mut details.accounts, |_, _| true);
-    if let (false, Some(first)) = (details.accounts.iter().any(|role| role.primary), details.accounts.first_mut()) {
+    lists::settle_points(&mut details.person.contact_points);
+    lists::settle_addresses(&mut details.person.addresses);
+    settle_roles(&mut details.accounts);
+    details.external_ids.sort_unstable();
+    lists::settle_labels(&mut details.tags);
+}
+
+/// One account to show with the person, where there is any.
+pub(super) fn settle_roles(roles: &mut [AccountRole]) {
+    ROLES.settle_primary(roles, |_, _| true);
+    if let (false, Some(first)) = (roles.iter().any(|role| role.primary), roles.first_mut()) {
         first.primary = true;
     }
-    details.external_ids.sort_unstable();
-    details.tags.sort_unstable();
-    details.tags.dedup();
 }
 
 fn require_fit(details: &Details) -> Result<(), TooMany> {
-    let lists = [
+    lists::require_fit(&[
         ("person.contact_points", details.person.contact_points.len(), limits::CONTACT_POINTS),
         ("person.addresses", details.person.addresses.len(), limits::ADDRESSES),
         ("accounts", details.accounts.len(), limits::ACCOUNT_ROLES),
         ("external_ids", details.external_ids.len(), limits::EXTERNAL_IDS),
         ("tags", details.tags.len(), limits::TAGS),
-    ];
-    match lists.into_iter().find(|(_, entries, max)| entries > max) {
-        Some((field, _, max)) => Err(TooMany { field, max }),
-        None => Ok(()),
-    }
+    ])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use rapport_kit::filter::fold;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::roles;
 use crate::address::Address;
 use crate::contact_point::ContactPoint;
 use crate::external_id::ExternalId;
@@ -183,6 +184,14 @@ impl Contact {
             return Err(Refusal::NotDeleted);
         }
         Ok(self.advance(Fact::Undeleted, now))
+    }
+
+    /// Names the accounts that go on in the place of `merged` ones, each a pair of both; before it comes back from the bin,
+    /// while nobody hears of it.
+    pub fn follow_accounts(&mut self, merged: &[(Uuid, Uuid)]) {
+        for (loser, survivor) in merged {
+            self.details.accounts = roles::moved(&self.details.accounts, *loser, *survivor);
+        }
     }
 
     /// Goes to the bin because `survivor` goes on in its place.

@@ -20,7 +20,7 @@ use super::{COLLECTION, Contact, Fact, RESOURCE, Refusal, convert, list, sql, up
 use crate::duplicate::check::Guard;
 use crate::duplicate::{Profile, Rules};
 use crate::search::Kind;
-use crate::{convert as parts, events, external_id, limits, update};
+use crate::{account, convert as parts, events, external_id, limits, update};
 
 const READ: &str = "contacts.contact.read";
 
@@ -197,7 +197,10 @@ impl Contacts {
                 require_free(&self.db, ctx, &contact.details().leaves(&[])).await?;
                 Ok(contact.delete(ctx.now()))
             }
-            Change::Undelete => Ok(Some(contact.undelete(ctx.now())?)),
+            Change::Undelete => {
+                follow_accounts(&mut self.db.for_tenant(ctx).await?, ctx, contact).await?;
+                Ok(Some(contact.undelete(ctx.now())?))
+            }
         }
     }
 
@@ -270,6 +273,18 @@ pub(crate) async fn require_unmerged(conn: &mut Conn, ctx: &Ctx, contact: &Conta
         Some(survivor) => Err(refusal.with("merged_into", survivor.name())),
         None => Err(refusal),
     }
+}
+
+/// Has a contact that is to come back from the bin act for the accounts that go on in the place of those that were merged
+/// meanwhile.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn follow_accounts(conn: &mut Conn, ctx: &Ctx, contact: &mut Contact) -> Result<(), Fault> {
+    let accounts: Vec<Uuid> = contact.details().accounts.iter().map(|role| role.account).collect();
+    let merged = account::sql::merged(conn, ctx, &accounts).await?;
+    contact.follow_accounts(&merged);
+    Ok(())
 }
 
 /// What there was to do is so already.

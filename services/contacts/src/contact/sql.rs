@@ -120,7 +120,7 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
 /// # Errors
 /// What the database answers.
 pub async fn lookup_merged(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId) -> Result<Option<Contact>, Fault> {
-    let followed = merge::sql::followed(conn, ctx, std::slice::from_ref(&pair.system), std::slice::from_ref(&pair.id)).await?;
+    let followed = merge::sql::followed_contacts(conn, ctx, std::slice::from_ref(&pair.system), std::slice::from_ref(&pair.id)).await?;
     let Some((_, _, id)) = followed.last() else { return Ok(None) };
     get(conn, ctx, scope, *id).await
 }
@@ -234,6 +234,8 @@ pub async fn update(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: Entry,
 pub(super) fn refusal(error: sqlx::Error) -> Fault {
     let fault = Fault::from(error);
     match fault.constraint() {
+        // One of its accounts was merged in this moment; decided anew, the contact gets the one that goes on.
+        Some("contact_account_merged") => Fault::contended(),
         Some("external_id_taken") => external_id::taken("contact.external_ids"),
         Some("person_account_contact") => has_contact(),
         _ => fault,

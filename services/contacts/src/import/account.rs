@@ -172,7 +172,12 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
     if read.sent.kind != 0 && convert::kind(&read.sent) != before.kind() {
         return Err(Fault::invalid("Kind", "stays what it was when the account was created"));
     }
-    let mut merged = merge::account(convert::to_proto(before.clone()), read.sent, &read.empty, around.region);
+    let mut sent = read.sent;
+    if plan.way.by == By::ExternalId {
+        // Reached by an id of an account that was merged into it, it keeps the one that it has of that system.
+        sent.external_ids.retain(|pair| pair.system != plan.way.system || before.is_called(&pair.system, &pair.id));
+    }
+    let mut merged = merge::account(convert::to_proto(before.clone()), sent, &read.empty, around.region);
     plan::complete_countries(&mut merged.addresses, around.country.as_deref());
     let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
     let mut after = before.clone();

@@ -159,31 +159,44 @@ pub async fn find(
     for row in query.build().fetch_all(&mut *conn).await? {
         found.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
     }
-    if (way.by, resource) == (By::ExternalId, Resource::Contact) {
+    if matches!(way.by, By::ExternalId | By::Number) {
         let lost = sought.into_iter().filter(|key| !found.contains_key(key)).collect();
-        follow(conn, ctx, scope, way.system, lost, &mut found).await?;
+        follow(conn, ctx, scope, resource, way, lost, &mut found).await?;
     }
     Ok(found)
 }
 
-/// Adds the contacts that merged ones go on in, by the ids that these had: whoever feeds them knows of no merge.
+/// Adds the records that merged ones go on in, by the ids and numbers that these had: whoever feeds them knows of no merge.
 async fn follow(
     conn: &mut Conn,
     ctx: &Ctx,
     scope: &Scope,
-    system: &str,
-    ids: Vec<String>,
+    resource: Resource,
+    way: Match<'_>,
+    keys: Vec<String>,
     found: &mut HashMap<String, Vec<Uuid>>,
 ) -> Result<(), Fault> {
-    if ids.is_empty() {
+    if keys.is_empty() {
         return Ok(());
     }
-    let followed = merge::sql::followed(conn, ctx, &vec![system.to_owned(); ids.len()], &ids).await?;
-    let into: Vec<Uuid> = followed.iter().map(|(_, _, id)| *id).collect();
-    let seen: HashSet<Uuid> = contact::sql::get_many(conn, ctx, scope, &into).await?.iter().map(contact::Contact::id).collect();
+    let systems = vec![way.system.to_owned(); keys.len()];
+    let followed: Vec<(String, Uuid)> = match (way.by, resource) {
+        (By::Number, _) => merge::sql::followed_numbers(conn, ctx, &keys).await?,
+        (_, Resource::Contact) => without_system(merge::sql::followed_contacts(conn, ctx, &systems, &keys).await?),
+        (_, Resource::Account) => without_system(merge::sql::followed_accounts(conn, ctx, &systems, &keys).await?),
+    };
+    let into: Vec<Uuid> = followed.iter().map(|(_, id)| *id).collect();
+    let seen: HashSet<Uuid> = match resource {
+        Resource::Contact => contact::sql::get_many(conn, ctx, scope, &into).await?.iter().map(contact::Contact::id).collect(),
+        Resource::Account => account::sql::get_many(conn, ctx, scope, &into).await?.iter().map(account::Account::id).collect(),
+    };
     // Of several that had the id, the one that was merged last.
-    found.extend(followed.into_iter().filter(|(_, _, id)| seen.contains(id)).map(|(_, key, id)| (key, vec![id])));
+    found.extend(followed.into_iter().filter(|(_, id)| seen.contains(id)).map(|(key, id)| (key, vec![id])));
     Ok(())
+}
+
+fn without_system(followed: Vec<(String, String, Uuid)>) -> Vec<(String, Uuid)> {
+    followed.into_iter().map(|(_, id, into)| (id, into)).collect()
 }
 
 /// The one record that `keys` stand for; none if there is none.

@@ -196,6 +196,7 @@ mod tests {
                 sector, website, employee_count, annual_revenue, founded_year, contact_points, addresses,
                 owner: name::format("teams", Uuid::nil()),
                 external_ids, tags: vec!["a, b".to_owned()], etag: "7".to_owned(), create_time: now, update_time: now, delete_time: now,
+                merged_into: String::new(),
             };
             let written = cells(&account);
             prop_assert_eq!(&read(&written), &account);

@@ -9,45 +9,25 @@ use rapport_kit::journal::{self, Record};
 use rapport_kit::{Ctx, Db, Fault, clock, command, name};
 use uuid::Uuid;
 
+use super::asked::{self, Asked};
 use super::model::Pair;
 use super::{Merge, Refusal, shares, sql};
-use crate::contact::merge::TooMany;
-use crate::contact::{self, COLLECTION, Contact, Details, Fact, RESOURCE, snapshot};
-use crate::{batch, events, update};
+use crate::contact::{self, COLLECTION, Contact, Details, Fact, RESOURCE, roles, snapshot};
+use crate::duplicate::check::Guard;
+use crate::duplicate::{Profile, Rules};
+use crate::search::Kind;
+use crate::{account, batch, events};
 
 const READ: &str = "contacts.contact.read";
 const UPDATE: &str = "contacts.contact.update";
 const DELETE: &str = "contacts.contact.delete";
 
-/// A merge as it is asked for.
-#[derive(Debug)]
-pub struct Asked {
-    survivor: Uuid,
-    loser: Uuid,
-    from_loser: Vec<&'static str>,
-    survivor_etag: String,
-    loser_etag: String,
-}
-
-/// What a merge was asked to do.
-///
-/// # Errors
-/// INVALID_ARGUMENT (FIELD_INVALID, MERGE_WITH_SELF); PERMISSION_DENIED (FIELD_READ_ONLY).
-pub fn parse(ctx: &Ctx, request: pb::MergeContactsRequest) -> Result<Asked, Fault> {
-    let survivor = name::parse(COLLECTION, &request.survivor, "survivor")?;
-    let loser = name::parse(COLLECTION, &request.loser, "loser")?;
-    if survivor == loser {
-        return Err(Fault::argument("MERGE_WITH_SELF", "Name two different records; one cannot be merged with itself."));
-    }
-    let from_loser = update::paths(request.from_loser, |_| false, contact::convert::PATHS, ctx.fields(RESOURCE))?;
-    Ok(Asked { survivor, loser, from_loser, survivor_etag: request.survivor_etag, loser_etag: request.loser_etag })
-}
-
 /// Merges, in one transaction.
 ///
 /// # Errors
 /// Those of `MergeContacts`; what the database answers.
-pub async fn merge(db: &Db, ctx: &Ctx, asked: &Asked) -> Result<Merge, Fault> {
+pub async fn merge(db: &Db, rules: &Rules, ctx: &Ctx, asked: &Asked) -> Result<Merge, Fault> {
+    let guard = Guard::of(rules, db, ctx, Kind::Contact).await?;
     let mut tx = db.begin(ctx).await?;
     let conn = tx.conn();
     let (mut survivor, mut loser) = locked(conn, ctx, asked.survivor, asked.loser).await?;
@@ -57,10 +37,10 @@ pub async fn merge(db: &Db, ctx: &Ctx, asked: &Asked) -> Result<Merge, Fault> {
     let pair = Pair { survivor: (survivor.id(), survivor.version()), loser: (loser.id(), loser.version()) };
     let (merge, fact) = Merge::create(clock::new_id(), COLLECTION, pair, &asked.from_loser, ctx.actor().subject(), ctx.now());
     // The loser first: it gives up external ids and its place with private customers, of which there is one.
-    write(conn, ctx, &loser, events::contact(ctx, &loser, Fact::Deleted)?).await?;
-    write(conn, ctx, &survivor, events::contact_merged(ctx, &survivor, &merge)?).await?;
+    write(conn, ctx, &guard, &loser, events::contact(ctx, &loser, Fact::Deleted)?).await?;
+    write(conn, ctx, &guard, &survivor, events::contact_merged(ctx, &survivor, &merge)?).await?;
     shares::give(conn, ctx, record(&survivor), loser.id()).await?;
-    sql::insert(conn, ctx, &merge, events::merge(ctx, &merge, fact)?).await?;
+    sql::insert(conn, ctx, &merge, events::merge(ctx, &merge, fact, Vec::new())?).await?;
     tx.commit().await?;
     Ok(merge)
 }
@@ -90,17 +70,18 @@ pub async fn preview(db: &Db, ctx: &Ctx, asked: &Asked) -> Result<pb::PreviewMer
 ///
 /// # Errors
 /// Those of `UnmergeContacts`; what the database answers.
-pub async fn unmerge(db: &Db, ctx: &Ctx, mut merge: Merge, etag: &str) -> Result<Merge, Fault> {
+pub async fn unmerge(db: &Db, rules: &Rules, ctx: &Ctx, mut merge: Merge, etag: &str) -> Result<Merge, Fault> {
     command::require_etag(etag, merge.version(), || merge.name())?;
     let fact = merge.undo(ctx.now())?;
     // What the journal says of the past stays, so it is read before anything is locked.
     let before = Before::read(db, ctx, &merge).await?;
+    let guard = Guard::of(rules, db, ctx, Kind::Contact).await?;
     let shares = shares::given(db, ctx, merge.survivor(), merge.survivor_version()).await?;
     let mut tx = db.begin(ctx).await?;
     let conn = tx.conn();
     let (mut survivor, mut loser) = locked(conn, ctx, merge.survivor(), merge.loser()).await?;
     // Behind the locks: whoever took the merge back meanwhile has released them.
-    if !sql::update(conn, ctx, &merge, events::merge(ctx, &merge, fact)?).await? {
+    if !sql::update(conn, ctx, &merge, events::merge(ctx, &merge, fact, Vec::new())?).await? {
         return Err(command::lost_race(etag, merge.name()));
     }
     require_live(conn, ctx, &survivor).await?;
@@ -108,12 +89,12 @@ pub async fn unmerge(db: &Db, ctx: &Ctx, mut merge: Merge, etag: &str) -> Result
         return Err(Refusal::NotLast.into());
     }
     let parted = contact::merge::unmerged(&before.survivor, &before.loser, &before.merged, survivor.details());
-    let (of_survivor, of_loser) = parted.map_err(|problem| told(ctx, problem))?;
+    let (of_survivor, of_loser) = parted.map_err(|problem| asked::too_many(ctx, RESOURCE, problem))?;
     survivor.settle_merge(of_survivor, ctx.now())?;
     let returned = loser.leave_merge(of_loser, ctx.now());
     // The survivor first: it gives up what the loser takes.
-    write(conn, ctx, &survivor, events::contact_unmerged(ctx, &survivor, &merge)?).await?;
-    write(conn, ctx, &loser, events::contact(ctx, &loser, returned)?).await?;
+    write(conn, ctx, &guard, &survivor, events::contact_unmerged(ctx, &survivor, &merge)?).await?;
+    write(conn, ctx, &guard, &loser, events::contact(ctx, &loser, returned)?).await?;
     shares::take_back(conn, ctx, record(&survivor), &shares).await?;
     tx.commit().await?;
     Ok(merge)
@@ -121,20 +102,13 @@ pub async fn unmerge(db: &Db, ctx: &Ctx, mut merge: Merge, etag: &str) -> Result
 
 /// The survivor's details after the merge.
 async fn decide(conn: &mut Conn, ctx: &Ctx, asked: &Asked, survivor: &Contact, loser: &Contact) -> Result<Details, Fault> {
-    command::require_etag(&asked.survivor_etag, survivor.version(), || survivor.name())?;
-    command::require_etag(&asked.loser_etag, loser.version(), || loser.name())?;
+    asked.require_etags(COLLECTION, survivor.version(), loser.version())?;
     require_live(conn, ctx, survivor).await?;
     require_live(conn, ctx, loser).await?;
-    let details = contact::merge::merged(survivor.details(), loser.details(), &asked.from_loser).map_err(|problem| told(ctx, problem))?;
+    let details = contact::merge::merged(survivor.details(), loser.details(), &asked.from_loser);
+    let details = details.map_err(|problem| asked::too_many(ctx, RESOURCE, problem))?;
     contact::rpc::require_no_live(conn, ctx, &survivor.details().leaves(&details.accounts)).await?;
     Ok(details)
-}
-
-/// A list that would be too long, by its name if the caller's roles show it.
-fn told(ctx: &Ctx, TooMany { field, max }: TooMany) -> Fault {
-    let field = if ctx.fields(RESOURCE).require_readable(field).is_ok() { field } else { "a list that your roles do not show" };
-    let text = format!("Together they have more than {max} entries in {field}; remove some of them first, or take the list from one record.");
-    Fault::precondition("MERGE_TOO_LARGE", text).with("field", field).with("max", max.to_string())
 }
 
 /// Both contacts, locked until the transaction ends, if the caller may do to each what a merge does to it.
@@ -171,8 +145,9 @@ async fn require_live(conn: &mut Conn, ctx: &Ctx, contact: &Contact) -> Result<(
 }
 
 /// Writes a contact that is locked, so that nobody else has changed it.
-async fn write(conn: &mut Conn, ctx: &Ctx, contact: &Contact, entry: journal::Entry) -> Result<(), Fault> {
-    if contact::sql::update(conn, ctx, contact, entry, None).await? { Ok(()) } else { Err(Fault::contended()) }
+async fn write(conn: &mut Conn, ctx: &Ctx, guard: &Guard, contact: &Contact, entry: journal::Entry) -> Result<(), Fault> {
+    let keys = guard.keys(|| if contact.is_deleted() { Profile::default() } else { Profile::from(contact) });
+    if contact::sql::update(conn, ctx, contact, entry, keys.as_deref()).await? { Ok(()) } else { Err(Fault::contended()) }
 }
 
 fn record(contact: &Contact) -> Record {
@@ -190,16 +165,15 @@ impl Before {
     async fn read(db: &Db, ctx: &Ctx, merge: &Merge) -> Result<Self, Fault> {
         let (survivor, loser) = (merge.survivor(), merge.loser());
         let versions = [(survivor, merge.survivor_version() - 1), (loser, merge.loser_version() - 1), (survivor, merge.survivor_version())];
-        let states: Vec<pb::Contact> = journal::snapshots(db, ctx, &versions).await.map_err(forgotten)?;
+        let states: Vec<pb::Contact> = journal::snapshots(db, ctx, &versions).await.map_err(asked::forgotten)?;
         let accounts: Vec<Uuid> = states.iter().flat_map(snapshot::accounts).collect();
-        let private: HashSet<Uuid> = sql::private_customers(&mut db.for_tenant(ctx).await?, ctx, &accounts).await?.into_iter().collect();
-        let details = states.into_iter().map(|state| snapshot::details(state, &private)).collect::<Result<Vec<_>, Fault>>()?;
+        let private: HashSet<Uuid> = account::sql::private(&mut db.for_tenant(ctx).await?, ctx, &accounts).await?.into_iter().collect();
+        let mut details = states.into_iter().map(|state| snapshot::details(state, &private)).collect::<Result<Vec<_>, Fault>>()?;
+        // Accounts that were merged since go on in others, which the survivor names by now.
+        for (loser, survivor) in account::sql::merged(&mut db.for_tenant(ctx).await?, ctx, &accounts).await? {
+            details.iter_mut().for_each(|details| details.accounts = roles::moved(&details.accounts, loser, survivor));
+        }
         let [survivor, loser, merged] = <[Details; 3]>::try_from(details).map_err(|_| Fault::internal("three snapshots were asked for"))?;
         Ok(Self { survivor, loser, merged })
     }
-}
-
-/// A past that was erased cannot be brought back.
-fn forgotten(fault: Fault) -> Fault {
-    if fault.reason() == "ANSWER_EXPIRED" { Refusal::TooOld.into() } else { fault }
 }

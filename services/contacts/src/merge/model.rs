@@ -46,7 +46,7 @@ pub enum Fact {
     Undone,
 }
 
-/// Why a merge cannot be taken back.
+/// Why a merge cannot be made, or be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Its time is over, or what was before it is forgotten.
@@ -55,6 +55,8 @@ pub enum Refusal {
     Undone,
     /// The survivor took in others since.
     NotLast,
+    /// They are of different kinds.
+    KindsDiffer,
 }
 
 impl From<Refusal> for Fault {
@@ -68,6 +70,11 @@ impl From<Refusal> for Fault {
             Refusal::NotLast => Self::precondition(
                 "MERGE_NOT_LAST",
                 "The survivor took in other records after this one; take those merges back first, the last one first.",
+            ),
+            Refusal::KindsDiffer => Self::precondition(
+                "MERGE_KINDS_DIFFER",
+                "One is an organisation, a private customer or a household and the other one is not, and kinds never change; move what \
+                 belongs to one to the other by hand and delete it.",
             ),
         }
     }

@@ -7,20 +7,24 @@ use rapport_kit::{Ctx, Db, Fault, journal, name};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{COLLECTION, Merge, contacts, convert, sql};
+use super::asked::Asked;
+use super::{COLLECTION, Merge, accounts, contacts, convert, sql};
+use crate::duplicate::Rules;
+use crate::{account, contact};
 
 /// Serves merges.
 #[derive(Debug, Clone)]
 pub struct Merges {
     db: Db,
+    rules: Rules,
 }
 
 #[tonic::async_trait]
 impl MergeService for Merges {
     async fn merge_contacts(&self, request: Request<pb::MergeContactsRequest>) -> Result<Response<pb::Merge>, Status> {
         let ctx = Ctx::of(&request)?;
-        let asked = contacts::parse(&ctx, request.into_inner())?;
-        let outcome = contacts::merge(&self.db, &ctx, &asked).await;
+        let asked = Asked::of_contacts(&ctx, request.into_inner())?;
+        let outcome = contacts::merge(&self.db, &self.rules, &ctx, &asked).await;
         self.answer(&ctx, outcome).await
     }
 
@@ -30,7 +34,7 @@ impl MergeService for Merges {
     ) -> Result<Response<pb::PreviewMergeContactsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let merge = request.into_inner().merge.ok_or_else(|| Fault::invalid("merge", "is required"))?;
-        let asked = contacts::parse(&ctx, merge)?;
+        let asked = Asked::of_contacts(&ctx, merge)?;
         Ok(Response::new(contacts::preview(&self.db, &ctx, &asked).await?))
     }
 
@@ -38,8 +42,36 @@ impl MergeService for Merges {
         let ctx = Ctx::of(&request)?;
         let request = request.into_inner();
         let id = name::parse(COLLECTION, &request.name, "name")?;
-        let outcome = match self.visible(&ctx, id).await {
-            Ok(merge) => contacts::unmerge(&self.db, &ctx, merge, &request.etag).await,
+        let outcome = match self.to_undo(&ctx, id, contact::COLLECTION).await {
+            Ok(merge) => contacts::unmerge(&self.db, &self.rules, &ctx, merge, &request.etag).await,
+            Err(fault) => Err(fault),
+        };
+        self.answer(&ctx, outcome).await
+    }
+
+    async fn merge_accounts(&self, request: Request<pb::MergeAccountsRequest>) -> Result<Response<pb::Merge>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let asked = Asked::of_accounts(&ctx, request.into_inner())?;
+        let outcome = accounts::merge(&self.db, &ctx, &asked).await;
+        self.answer(&ctx, outcome).await
+    }
+
+    async fn preview_merge_accounts(
+        &self,
+        request: Request<pb::PreviewMergeAccountsRequest>,
+    ) -> Result<Response<pb::PreviewMergeAccountsResponse>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let merge = request.into_inner().merge.ok_or_else(|| Fault::invalid("merge", "is required"))?;
+        let asked = Asked::of_accounts(&ctx, merge)?;
+        Ok(Response::new(accounts::preview(&self.db, &ctx, &asked).await?))
+    }
+
+    async fn unmerge_accounts(&self, request: Request<pb::UnmergeAccountsRequest>) -> Result<Response<pb::Merge>, Status> {
+        let ctx = Ctx::of(&request)?;
+        let request = request.into_inner();
+        let id = name::parse(COLLECTION, &request.name, "name")?;
+        let outcome = match self.to_undo(&ctx, id, account::COLLECTION).await {
+            Ok(merge) => accounts::unmerge(&self.db, &ctx, merge, &request.etag).await,
             Err(fault) => Err(fault),
         };
         self.answer(&ctx, outcome).await
@@ -58,10 +90,19 @@ impl MergeService for Merges {
 }
 
 impl Merges {
-    /// Merges of records in `db`.
+    /// Merges of records in `db`; `rules` say which are duplicates.
     #[must_use]
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    pub fn new(db: Db, rules: Rules) -> Self {
+        Self { db, rules }
+    }
+
+    /// The merge that is to be taken back, if it is one of records of `collection`.
+    async fn to_undo(&self, ctx: &Ctx, id: Uuid, collection: &str) -> Result<Merge, Fault> {
+        let merge = self.visible(ctx, id).await?;
+        if merge.collection() == collection {
+            return Ok(merge);
+        }
+        Err(Fault::invalid("name", format!("is a merge of {}, which is taken back by the method for these", merge.collection())))
     }
 
     async fn visible(&self, ctx: &Ctx, id: Uuid) -> Result<Merge, Fault> {

@@ -11,7 +11,7 @@ use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{Merge, State, convert};
-use crate::contact;
+use crate::{account, contact};
 
 /// What lists can be filtered by.
 const FIELDS: &[Field] = &[
@@ -20,11 +20,13 @@ const FIELDS: &[Field] = &[
     Field { path: "state", column: Column::Plain("m.state"), kind: Kind::Enum(STATES), sort: false },
     Field { path: "create_time", column: Column::Plain("m.created_at"), kind: Kind::Time, sort: true },
 ];
-const RECORDS: &[&str] = &[contact::COLLECTION];
+const RECORDS: &[&str] = &[contact::COLLECTION, account::COLLECTION];
 const STATES: &[(&str, i16)] = &[("STATE_MERGED", 1), ("STATE_UNMERGED", 2)];
 const COLUMNS: &str = "m.id, m.version, m.collection, m.survivor_id, m.loser_id, m.from_loser, m.survivor_version, m.loser_version, m.state, \
     m.creator, m.created_at, m.updated_at";
-const READ: &str = "contacts.contact.read";
+const READ_CONTACTS: &str = "contacts.contact.read";
+const READ_ACCOUNTS: &str = "contacts.account.read";
+const SURVIVOR: Table = Table { tenant: "s.tenant_id", id: "s.id", owner: "s.owner_id" };
 
 fn read(row: &PgRow) -> Result<Merge, Fault> {
     Ok(Merge {
@@ -43,13 +45,23 @@ fn read(row: &PgRow) -> Result<Merge, Fault> {
     })
 }
 
-/// Appends a condition that is true for the merges whose survivor is within every one of `scopes`.
-fn push_seen(query: &mut QueryBuilder<Postgres>, scopes: &[&Scope]) {
-    query.push(" and exists (select from contacts s where s.tenant_id = m.tenant_id and s.id = m.survivor_id");
-    for scope in scopes {
-        scope.push(query, Table { tenant: "s.tenant_id", id: "s.id", owner: "s.owner_id" });
-    }
+/// Appends a condition that is true for the merges whose survivor the caller may read.
+fn push_seen(query: &mut QueryBuilder<Postgres>, ctx: &Ctx) {
+    query.push(" and (");
+    push_survivor(query, ctx, contact::COLLECTION, "contacts", &ctx.scope_of(READ_CONTACTS));
+    query.push(" or ");
+    push_survivor(query, ctx, account::COLLECTION, "accounts", &ctx.scope_of(READ_ACCOUNTS));
     query.push(")");
+}
+
+fn push_survivor(query: &mut QueryBuilder<Postgres>, ctx: &Ctx, collection: &str, table: &str, reads: &Scope) {
+    query.push("(m.collection = ").push_bind(collection.to_owned());
+    query.push(format!(" and exists (select from {table} s where s.tenant_id = m.tenant_id and s.id = m.survivor_id"));
+    for scope in [&ctx.scope(), reads] {
+        scope.push(query, SURVIVOR);
+    }
+    // Looked up one by one: with an `or` around it, the planner would rather read the whole table first.
+    query.push(" offset 0))");
 }
 
 /// The merge, if the caller may read its survivor.
@@ -59,7 +71,7 @@ fn push_seen(query: &mut QueryBuilder<Postgres>, scopes: &[&Scope]) {
 pub async fn get(conn: &mut Conn, ctx: &Ctx, id: Uuid) -> Result<Option<Merge>, Fault> {
     let mut query = QueryBuilder::new(format!("select {COLUMNS} from merges m where m.tenant_id = "));
     query.push_bind(ctx.tenant()).push(" and m.id = ").push_bind(id);
-    push_seen(&mut query, &[&ctx.scope(), &ctx.scope_of(READ)]);
+    push_seen(&mut query, ctx);
     query.build().fetch_optional(conn).await?.as_ref().map(read).transpose()
 }
 
@@ -78,7 +90,7 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListMergesRequest) -> Result
     let mut query = QueryBuilder::new(format!("select {COLUMNS}"));
     order.push_columns(&mut query);
     query.push(" from merges m where m.tenant_id = ").push_bind(ctx.tenant());
-    push_seen(&mut query, &[&ctx.scope(), &ctx.scope_of(READ)]);
+    push_seen(&mut query, ctx);
     filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
     order.push_after(&mut query, after.as_ref(), "m.id")?;
     order.push_order_by(&mut query, "m.id");
@@ -159,22 +171,11 @@ pub async fn has_later(conn: &mut Conn, ctx: &Ctx, merge: &Merge) -> Result<bool
     Ok(found)
 }
 
-/// Accounts of private customers among `accounts`.
+/// Where external ids of merged contacts lead: each pair with the live contact that goes on. In no scope yet.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn private_customers(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<Vec<Uuid>, Fault> {
-    let private = sqlx::query_scalar!("select id from accounts where tenant_id = $1 and id = any($2) and kind = 2", ctx.tenant(), accounts)
-        .fetch_all(conn)
-        .await?;
-    Ok(private)
-}
-
-/// Where external ids of merged records lead: each pair with the live contact that goes on. In no scope yet.
-///
-/// # Errors
-/// What the database answers.
-pub async fn followed(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
+pub async fn followed_contacts(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
     let rows = sqlx::query!(
         r#"select e.system, e.external_id, s.id as into
            from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
@@ -191,4 +192,46 @@ pub async fn followed(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[Str
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.system, row.external_id, row.into)).collect())
+}
+
+/// The same for accounts.
+///
+/// # Errors
+/// What the database answers.
+pub async fn followed_accounts(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
+    let rows = sqlx::query!(
+        r#"select e.system, e.external_id, s.id as into
+           from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
+             join accounts c on c.tenant_id = e.tenant_id and c.id = e.record_id
+             -- Looked up one by one: the planner, which knows nothing of the function, would read every account.
+             cross join lateral (select l.id from accounts l where l.tenant_id = c.tenant_id
+               and l.id = merged_account(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
+           where e.tenant_id = $1 and e.collection = 'accounts' and not e.live and c.merged_into is not null
+           order by c.deleted_at"#,
+        ctx.tenant(),
+        systems,
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.system, row.external_id, row.into)).collect())
+}
+
+/// Where numbers of merged accounts lead, each with the live account that goes on. In no scope yet.
+///
+/// # Errors
+/// What the database answers.
+pub async fn followed_numbers(conn: &mut Conn, ctx: &Ctx, numbers: &[String]) -> Result<Vec<(String, Uuid)>, Fault> {
+    let rows = sqlx::query!(
+        r#"select c.number, s.id as into
+           from unnest($2::text[]) sent(number) join accounts c on c.number = sent.number
+             cross join lateral (select l.id from accounts l where l.tenant_id = c.tenant_id
+               and l.id = merged_account(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
+           where c.tenant_id = $1 and c.merged_into is not null"#,
+        ctx.tenant(),
+        numbers
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.number, row.into)).collect())
 }

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use rapport_contacts_api::v1 as pb;
 use rapport_kit::jobs::Run;
 use rapport_kit::{Ctx, Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::account::{Account, COLLECTION, Details, Fact, RESOURCE, convert, sql, tree};
-use crate::convert::Known;
+use crate::account::{Account, COLLECTION, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql, tree};
 use crate::{batch, events};
 
 /// Takes back what a job did to accounts; answers those that stay as they are. The tree is held until the step ends.
@@ -52,6 +50,10 @@ async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Ac
     let is_untouched = span.unbroken && account.version() == span.last;
     let before = account.details().clone();
     let fact = if span.first == 1 {
+        // Its data went on in another record, which somebody else decided.
+        if account.merged_into().is_some() {
+            return Err(Refusal::Merged.into());
+        }
         // One that is in the bin already is what it is to be, whoever put it there.
         if account.is_deleted() {
             return Ok(());
@@ -59,10 +61,11 @@ async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Ac
         account.delete(ctx.now())
     } else if account.is_deleted() && is_untouched {
         // The job put it into the bin.
+        rpc::follow_parent(tx.conn(), ctx, &mut account).await?;
         Some(account.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let (details, stands) = (details(run, &account, snapshot)?, account.clone());
+        let (details, stands) = (snapshot::details(snapshot)?, account.clone());
         let fact = account.change(details, ctx.now()).map_err(|_| edited())?;
         require_writable(run, &stands, &account)?;
         fact
@@ -108,17 +111,6 @@ async fn write(tx: &mut Tx, run: &Run, account: &Account, fact: Fact) -> Result<
             Err(fault)
         }
     }
-}
-
-/// The details that a snapshot shows, exactly: nothing is read or normalised anew.
-fn details(run: &Run, account: &Account, snapshot: pb::Account) -> Result<Details, Fault> {
-    let points: Vec<String> = snapshot.contact_points.iter().map(|point| point.normalized.clone()).collect();
-    let known = Known { details: None, owner: account.details().owner, region: None, now: run.ctx().now() };
-    let mut details = convert::parse(snapshot, &known)?;
-    for (point, normalized) in details.profile.contact_points.iter_mut().zip(points) {
-        point.normalized = normalized;
-    }
-    Ok(details)
 }
 
 /// Refuses to give a field back that whoever undoes may not write.

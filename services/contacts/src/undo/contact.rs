@@ -8,7 +8,7 @@ use rapport_kit::{Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::contact::{COLLECTION, Contact, Details, Fact, RESOURCE, Refusal, convert, snapshot, sql};
+use crate::contact::{COLLECTION, Contact, Details, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql};
 use crate::{batch, events};
 
 /// Takes back what a job did to contacts; answers those that stay as they are.
@@ -58,6 +58,7 @@ async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut contact: Contact) -> R
         contact.delete(ctx.now())
     } else if contact.is_deleted() && is_untouched {
         // The job put it into the bin.
+        rpc::follow_accounts(tx.conn(), ctx, &mut contact).await?;
         Some(contact.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;

@@ -18,6 +18,7 @@ pub(super) async fn run(office: &Office, organisation: &Organisation) {
     let private = accounts(office, organisation).await;
     contacts(office, organisation, &private).await;
     merges(office, organisation).await;
+    merges_of_accounts(office, organisation).await;
     views(office, organisation).await;
     duplicate_rules(office, organisation).await;
     let second = office.sign_in("second", "admin@example.com").await;
@@ -119,6 +120,32 @@ async fn merges(office: &Office, organisation: &Organisation) {
         if !holds {
             let request = pb::UnmergeContactsRequest { name: made.name, etag: made.etag };
             client.unmerge_contacts(with(admin, request)).await.expect("a merge less");
+        }
+    }
+}
+
+/// One that holds and one that is taken back, each with an account below the loser and a contact that acts for it.
+async fn merges_of_accounts(office: &Office, organisation: &Organisation) {
+    let (admin, mut client) = (&organisation.admin, MergeServiceClient::new(office.contacts.clone()));
+    let make = async |number: i32, parent: &str| {
+        let account = pb::Account { kind: pb::account::Kind::Organisation.into(), parent: parent.to_owned(), ..account(number) };
+        let request = pb::CreateAccountRequest { account: Some(account) };
+        let made = AccountServiceClient::new(office.contacts.clone()).create_account(with(admin, request)).await;
+        made.expect("an account").into_inner().name
+    };
+    for (number, holds) in [(30, true), (40, false)] {
+        let (survivor, loser) = (make(number, "").await, make(number + 1, "").await);
+        make(number + 2, &loser).await;
+        let seller = pb::AccountRole { primary: false, ..role(&survivor, "seller") };
+        let person = contact(usize::try_from(number).expect("small"));
+        let sent = pb::Contact { accounts: vec![role(&loser, "buyer"), seller], ..person };
+        let request = pb::CreateContactRequest { contact: Some(sent), ..Default::default() };
+        ContactServiceClient::new(office.contacts.clone()).create_contact(with(admin, request)).await.expect("a contact");
+        let request = pb::MergeAccountsRequest { survivor, loser, ..pb::MergeAccountsRequest::default() };
+        let made = client.merge_accounts(with(admin, request)).await.expect("a merge").into_inner();
+        if !holds {
+            let request = pb::UnmergeAccountsRequest { name: made.name, etag: made.etag };
+            client.unmerge_accounts(with(admin, request)).await.expect("a merge less");
         }
     }
 }

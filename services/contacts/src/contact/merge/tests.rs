@@ -9,6 +9,7 @@ use rapport_proto::common::v1 as common;
 use super::*;
 use crate::contact::parse::parse;
 use crate::contact::parse::tests::{details, known, named, point};
+use crate::contact_point::ContactPoint;
 
 /// A text of a contact, and lists by what their entries are about.
 const JOBS: [&str; 3] = ["", "Buyer", "Engineer"];

@@ -83,3 +83,31 @@ async fn contacts_act_for_accounts_that_the_file_names() {
     assert_eq!(of_acme.iter().map(|role| role.account.as_str()).collect::<Vec<_>>(), [acme.as_str(), acme.as_str()]);
     assert!(of_acme.iter().any(|role| role.role == "buyer"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_knows_of_no_merge_reaches_the_account_that_goes_on() {
+    let desk = Desk::open().await;
+    let by = |by: By, system: &str| Some(pb::ImportMatch { by: by.into(), system: system.to_owned() });
+    let rules = |columns: &[&str], mode: ImportMode, by: Option<pb::ImportMatch>| {
+        let columns = columns.iter().map(|name| column(name, name)).collect();
+        pb::ImportRules { collection: "accounts".to_owned(), columns, mode: mode.into(), r#match: by, ..pb::ImportRules::default() }
+    };
+    let columns = ["Name", "Sector", "External id - erp"];
+    let feed = "Name,Sector,External id - erp\nAcme,,1\nACME Ltd,,2\n";
+    desk.import(feed.as_bytes(), rules(&columns, ImportMode::Create, by(By::ExternalId, "erp"))).await;
+    let accounts = live(&desk).await;
+    let (first, second) = (accounts["Acme"].clone(), accounts["ACME Ltd"].clone());
+    let request = pb::MergeAccountsRequest { survivor: first.name.clone(), loser: second.name.clone(), ..pb::MergeAccountsRequest::default() };
+    desk.merges().merge_accounts(desk.clerk.request(request)).await.expect("two accounts are one");
+
+    let update = "Name,Sector,External id - erp\nAcme,tools,2\n";
+    let (_, report) = desk.import(update.as_bytes(), rules(&columns, ImportMode::CreateOrUpdate, by(By::ExternalId, "erp"))).await;
+    assert_eq!(counts(&report), [0, 1, 0, 0]);
+    let accounts = live(&desk).await;
+    assert_eq!((accounts.len(), accounts["Acme"].sector.as_str(), &accounts["Acme"].external_ids), (1, "tools", &first.external_ids));
+    // So does its number, which nobody else is given.
+    let update = format!("Number,Sector\n{},steel\n", second.number);
+    let (_, report) = desk.import(update.as_bytes(), rules(&["Number", "Sector"], ImportMode::Update, by(By::Number, ""))).await;
+    assert_eq!(counts(&report), [0, 1, 0, 0]);
+    assert_eq!(live(&desk).await["Acme"].sector, "steel");
+}
