@@ -42,7 +42,7 @@ pub async fn require_place(tx: &mut Tx, ctx: &Ctx, account: Uuid, parent: Uuid) 
             .with("parent", name::format(COLLECTION, parent)));
     }
     if above.iter().any(|ancestor| ancestor.id == account) {
-        return Err(Fault::precondition("HIERARCHY_CYCLE", "The parent lies below the account; choose one that does not."));
+        return Err(cycle());
     }
     let height = sqlx::query_scalar!(
         r#"with recursive below(id, level) as (
@@ -60,13 +60,22 @@ pub async fn require_place(tx: &mut Tx, ctx: &Ctx, account: Uuid, parent: Uuid) 
     .await?;
     let depth = i32::try_from(above.len()).unwrap_or(i32::MAX);
     if depth.saturating_add(height) > limits::LEVELS {
-        return Err(Fault::precondition(
-            "HIERARCHY_TOO_DEEP",
-            format!("Accounts form at most {} levels; choose a parent further up.", limits::LEVELS),
-        )
-        .with("max", limits::LEVELS.to_string()));
+        return Err(too_deep());
     }
     Ok(())
+}
+
+/// The refusal of a parent that lies below the account.
+#[must_use]
+pub fn cycle() -> Fault {
+    Fault::precondition("HIERARCHY_CYCLE", "The parent lies below the account; choose one that does not.")
+}
+
+/// The refusal of a place that is too far down.
+#[must_use]
+pub fn too_deep() -> Fault {
+    Fault::precondition("HIERARCHY_TOO_DEEP", format!("Accounts form at most {} levels; choose a parent further up.", limits::LEVELS))
+        .with("max", limits::LEVELS.to_string())
 }
 
 /// Refuses to delete an account that live ones name as parent.
