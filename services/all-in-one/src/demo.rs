@@ -4,13 +4,14 @@
 //! wrong is told with what was being done and why it was refused, and the demo ends as failed. It needs
 //! services that nothing was loaded into before. The same data tells the same story every time.
 //!
-//! Its chapters: set up ([`organisation`]), load ([`load`]), find ([`look`]), have each person once ([`once`]), import
+//! Its chapters: set up ([`organisation`]), load ([`load`]), find ([`look`]), have each person once ([`once`], [`killed`]), import
 //! ([`visitors`]), change ([`change`]), see what one may see ([`sight`]), look back ([`history`]), lock out ([`lock`]).
 
 mod change;
 mod clients;
 mod history;
 mod jobs;
+mod killed;
 mod load;
 mod lock;
 mod look;
@@ -29,6 +30,8 @@ use rapport_sample::{Dataset, Size};
 
 use clients::{Servers, Trouble};
 use story::Story;
+
+use crate::apart::Apart;
 
 /// Where jobs and files of customers are.
 const SERVICE: &str = "services/contacts";
@@ -76,19 +79,19 @@ pub(crate) enum After {
     Elsewhere,
 }
 
-/// Tells the story; answers whether every statement held.
+/// Tells the story; answers whether every statement held. `contacts` is the process of that service, if it may be killed.
 ///
 /// # Errors
 /// When the report cannot be written. Anything else that goes wrong is part of the story.
-pub(crate) async fn run(stack: &Stack, options: Options) -> io::Result<bool> {
+pub(crate) async fn run(stack: &Stack, options: Options, contacts: Option<&mut Apart>) -> io::Result<bool> {
     let mut story = Story::begin("Rapport: one customer's story");
-    if let Err(trouble) = Box::pin(tell(stack, &options, &mut story)).await {
+    if let Err(trouble) = Box::pin(tell(stack, &options, &mut story, contacts)).await {
         story.broken(&trouble);
     }
     story.finish(&options.report)
 }
 
-async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(), Trouble> {
+async fn tell(stack: &Stack, options: &Options, story: &mut Story, contacts: Option<&mut Apart>) -> Result<(), Trouble> {
     let data = dataset(options)?;
     let prepared = rapport_sample::prepare(&data);
     let servers = Servers::connect(stack)?;
@@ -98,7 +101,7 @@ async fn tell(stack: &Stack, options: &Options, story: &mut Story) -> Result<(),
     let loaded = Box::pin(load::load(story, &servers, &mut organisation, prepared)).await?;
     Box::pin(look::look(story, &servers, &mut organisation, &loaded)).await?;
     let chosen = loaded.choose().ok_or_else(|| Trouble::new("choosing the person of the story", "no person of these files could be loaded"))?;
-    Box::pin(once::find(story, &servers, &mut organisation, &loaded, &chosen)).await?;
+    Box::pin(once::find(story, &servers, &mut organisation, &loaded, &chosen, contacts)).await?;
     Box::pin(visitors::come_in(story, &servers, &mut organisation, &loaded)).await?;
     Box::pin(change::change(story, &servers, &mut organisation, &chosen)).await?;
     Box::pin(sight::sight(story, &servers, stack, &mut organisation, &loaded, &chosen)).await?;

@@ -3,6 +3,7 @@
 //! Takes a PostgreSQL server and a RabbitMQ node from the environment (`scripts/infra` starts private ones),
 //! makes databases and roles, migrates, starts the services on their usual ports or on free ones.
 
+mod apart;
 mod demo;
 mod stack;
 
@@ -72,23 +73,27 @@ async fn tell(options: &[String]) -> Result<ExitCode, String> {
         (Some(identity), Some(contacts), Some(operator_credential)) => {
             let stack = demo::Stack { identity, contacts, operator_credential };
             let told = demo::Options { after: demo::After::Elsewhere, ..told };
-            let held = demo::run(&stack, told).await.map_err(|error| error.to_string())?;
+            let held = demo::run(&stack, told, None).await.map_err(|error| error.to_string())?;
             Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         _ => Err(format!("--identity, --contacts and --credential belong together\n{USAGE}")),
     }
 }
 
+/// On services of the story's own: contacts in a process of its own, which the story kills.
 async fn alone(told: demo::Options) -> Result<ExitCode, String> {
-    let stack = stack::start(&stack::Options::fresh()).await.map_err(|fault| process::in_words(&fault))?;
-    let addresses =
-        demo::Stack { identity: stack.address("identity"), contacts: stack.address("contacts"), operator_credential: stack.credential.clone() };
+    let options = stack::Options::fresh("identity");
+    let stack = stack::start(&options).await.map_err(|fault| process::in_words(&fault))?;
+    let identity = stack.address("identity");
+    let mut contacts = apart::Apart::start("contacts", options.instance(), &identity).await?;
+    let addresses = demo::Stack { identity, contacts: contacts.address(), operator_credential: stack.credential.clone() };
     let stays = told.after == demo::After::Stay;
-    let held = demo::run(&addresses, told).await.map_err(|error| error.to_string())?;
+    let held = demo::run(&addresses, told, Some(&mut contacts)).await.map_err(|error| error.to_string())?;
     if stays {
         complain("The services stay up for you to look around, at the addresses above; Ctrl-C ends them.");
         process::asked_to_end().await.map_err(|fault| fault.to_string())?;
     }
+    drop(contacts);
     stack.stop().await;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -33,9 +33,14 @@ pub(crate) struct Stack {
 }
 
 impl Options {
-    /// A stack whose databases and names on the broker are new.
-    pub(crate) fn fresh() -> Self {
-        Self { instance: clock::new_id().simple().to_string(), ..Self::default() }
+    /// The service of this name alone, whose databases and names on the broker are new.
+    pub(crate) fn fresh(service: &str) -> Self {
+        Self { only: vec![service.to_owned()], instance: clock::new_id().simple().to_string(), ..Self::default() }
+    }
+
+    /// What databases and names on the broker are told apart by.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// Reads the command line of `serve`.

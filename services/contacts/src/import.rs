@@ -1,6 +1,6 @@
 //! Imports: contacts and accounts out of a file, by a job that works in steps of at most 500 rows.
 //!
-//! Guarantees: each row of the file is counted once, as created, updated, unchanged or refused, and a refused one comes
+//! Guarantees: each row of the file is counted once, as created, updated, unchanged, passed over or refused, and a refused one comes
 //! back in a file with its line and its reason. A step is one transaction: its records, their journal rows, the report,
 //! what is remembered of its rows and its refused ones commit together, so that a process that dies anywhere changes
 //! nothing of the end. A dry run takes the same steps and rolls back what they wrote. Whoever asked for the import is
@@ -15,12 +15,16 @@ pub mod account;
 pub mod card;
 pub mod contact;
 pub mod country;
+pub mod crosswalk;
 pub mod csv;
+pub mod foresee;
+pub mod leftover;
 pub mod link;
 pub mod mapping;
 pub mod matching;
 pub mod merge;
 pub mod order;
+pub mod owners;
 pub mod plan;
 pub mod refused;
 pub mod report;

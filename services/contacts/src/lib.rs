@@ -22,6 +22,7 @@ pub mod merge;
 pub mod number;
 pub mod on;
 pub mod owner;
+pub mod reconcile;
 pub mod region;
 pub mod resource;
 pub mod search;
@@ -41,6 +42,7 @@ use rapport_contacts_api::v1::duplicate_service_server::DuplicateServiceServer;
 use rapport_contacts_api::v1::export_service_server::ExportServiceServer;
 use rapport_contacts_api::v1::import_service_server::ImportServiceServer;
 use rapport_contacts_api::v1::merge_service_server::MergeServiceServer;
+use rapport_contacts_api::v1::reconciliation_service_server::ReconciliationServiceServer;
 use rapport_contacts_api::v1::search_service_server::SearchServiceServer;
 use rapport_contacts_api::v1::view_service_server::ViewServiceServer;
 use rapport_identity_api::v1::{LegalEntityCreated, LegalEntityUpdated};
@@ -56,6 +58,7 @@ use crate::duplicate::{DuplicateRules, Duplicates, Rules};
 use crate::export::Exports;
 use crate::import::Imports;
 use crate::merge::Merges;
+use crate::reconcile::Reconciliations;
 use crate::search::Search;
 use crate::view::Views;
 
@@ -87,7 +90,7 @@ static RECORD_TYPES: [RecordType; 2] = [
 ];
 
 /// Kinds of long work.
-pub static JOBS: [Kind; 4] = [
+pub static JOBS: [Kind; 5] = [
     bulk::KIND,
     Kind {
         name: import::KIND,
@@ -97,6 +100,7 @@ pub static JOBS: [Kind; 4] = [
     },
     export::KIND,
     duplicate::sweep::KIND,
+    reconcile::KIND,
 ];
 
 static MIGRATIONS: rapport_kit::db::Migrations = sqlx::migrate!();
@@ -112,11 +116,13 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         app.serve(DuplicateRuleServiceServer::new(DuplicateRules::new(app.db.clone())));
         search::index::run(&app.system, &app.tasks);
         duplicate::task::run(&app.system, &app.tasks);
+        import::leftover::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
         let jobs = jobs::serve(app, "contacts", &JOBS, files.clone());
         app.serve(BulkServiceServer::new(BulkChanges::new(app.db.clone(), app.policy.clone(), jobs.clone())));
-        app.serve(ImportServiceServer::new(Imports::new(app.db.clone(), files, jobs.clone())));
+        app.serve(ImportServiceServer::new(Imports::new(app.db.clone(), files.clone(), jobs.clone())));
+        app.serve(ReconciliationServiceServer::new(Reconciliations::new(app.db.clone(), files, jobs.clone())));
         app.serve(ExportServiceServer::new(Exports::new(app.db.clone(), jobs.clone())));
         app.serve(DuplicateServiceServer::new(Duplicates::new(app.db.clone(), app.policy.clone(), rules, jobs)));
         app.consume(

@@ -5,7 +5,8 @@
 //! that anybody else has changed since stays as it is and is named in a file, with the reason. A record is taken back as
 //! a whole, however often the job wrote it. Whoever undoes needs the rights to do the same by hand. A step is one
 //! transaction, so that an undoing that broke off goes on where it was; one that was given up can be begun again, and
-//! finds what is taken back already.
+//! finds what is taken back already. No account goes to the bin while a live one names it as parent: such a one waits for
+//! a further pass over the accounts, until a pass gets nowhere; what is left then is named with ACCOUNT_HAS_CHILDREN.
 
 pub mod account;
 pub mod contact;
@@ -34,6 +35,33 @@ struct Place {
     /// Place in the journal before which the next facts stand; 0 for its end.
     #[prost(int64, tag = "2")]
     before: i64,
+    /// Which pass over the accounts it is.
+    #[prost(message, required, tag = "3")]
+    pass: Pass,
+}
+
+/// A pass over the accounts that a job wrote. There are as many as the tree that it made has levels, and one more.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Pass {
+    /// Whether it is about those alone that waited for their children.
+    #[prost(bool, tag = "1")]
+    pub again: bool,
+    /// Whether none may wait any more.
+    #[prost(bool, tag = "2")]
+    pub last: bool,
+    /// Whether one has waited in it.
+    #[prost(bool, tag = "3")]
+    pub waited: bool,
+    /// Whether one was taken back in it.
+    #[prost(bool, tag = "4")]
+    pub advanced: bool,
+}
+
+impl Pass {
+    /// The pass after this one, if one has waited.
+    fn next(self) -> Option<Self> {
+        self.waited.then_some(Self { again: true, last: !self.advanced, waited: false, advanced: false })
+    }
 }
 
 /// What a job did to a record.
@@ -71,18 +99,21 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     let written = journal::written_by(run.db(), run.ctx(), undone, collection, (place.before > 0).then_some(place.before), ROWS).await?;
     match written.last() {
         Some(last) => place.before = last.id,
-        None => (place.collection, place.before) = (place.collection + 1, 0),
+        None => {
+            let next = place.pass.next();
+            place = Place { collection: place.collection + u32::from(next.is_none()), before: 0, pass: next.unwrap_or_default() };
+        }
     }
     let spans = spans(run, undone, &written).await?;
     let mut tx = run.begin().await?;
-    let left = match *collection {
-        crate::account::COLLECTION => account::undo(&mut tx, run, undone, &spans).await?,
-        _ => contact::undo(&mut tx, run, &spans).await?,
+    let (left, done) = match *collection {
+        crate::account::COLLECTION => account::undo(&mut tx, run, &mut place.pass, &spans).await?,
+        _ => (contact::undo(&mut tx, run, &spans).await?, spans.len()),
     };
     let mut output_files = Vec::new();
     list(&mut tx, run, &left, &mut output_files).await?;
     let count = |count: usize| i64::try_from(count).map_err(Fault::internal);
-    let step = Step { done: count(spans.len())?, refused: count(left.len())?, output_files, ..Step::to(&place) };
+    let step = Step { done: count(done)?, refused: count(left.len())?, output_files, ..Step::to(&place) };
     run.commit(tx, step).await
 }
 

@@ -82,6 +82,8 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.ImportService/InspectImport" => Box::pin(work::inspect_import(scene)),
         "/rapport.contacts.v1.ImportService/StartImport" => Box::pin(work::start_import(scene)),
         "/rapport.contacts.v1.ImportService/GetImportReport" => Box::pin(work::import_report(scene)),
+        "/rapport.contacts.v1.ReconciliationService/StartReconciliation" => Box::pin(work::start_reconciliation(scene)),
+        "/rapport.contacts.v1.ReconciliationService/GetReconciliation" => Box::pin(work::reconciliation(scene)),
         "/rapport.common.v1.AccessService/ShareRecord" => Box::pin(share(scene)),
         "/rapport.common.v1.AccessService/UnshareRecord" => Box::pin(unshare(scene)),
         "/rapport.common.v1.AccessService/ListShares" => Box::pin(list_shares(scene)),

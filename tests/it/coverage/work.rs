@@ -24,6 +24,25 @@ pub(super) async fn import_report(scene: &Scene) -> Valid {
     Valid::read(&contacts::GetImportReportRequest { job }).about_a_record()
 }
 
+pub(super) async fn start_reconciliation(scene: &Scene) -> Valid {
+    Valid::change(&reconciliation_of(jobs::complete(scene).await), 1).about_a_record()
+}
+
+pub(super) async fn reconciliation(scene: &Scene) -> Valid {
+    let request = reconciliation_of(jobs::complete(scene).await).encode_to_vec();
+    let answer = scene.send("/rapport.contacts.v1.ReconciliationService/StartReconciliation", request).await.expect("an administrator compares");
+    let job = pb::Job::decode(answer.as_slice()).expect("a job").name;
+    Valid::read(&contacts::GetReconciliationRequest { job }).about_a_record()
+}
+
+/// A comparison of the one column that the file has.
+fn reconciliation_of(file: String) -> contacts::StartReconciliationRequest {
+    let by = contacts::ImportMatch { by: contacts::import_match::By::ExternalId.into(), system: "erp".to_owned() };
+    let rules = contacts::ImportRules { r#match: Some(by), ..import(String::new()).rules.unwrap_or_default() };
+    let source = contacts::ReconciliationSource { file, source: None, rules: Some(rules) };
+    contacts::StartReconciliationRequest { files: vec![source] }
+}
+
 /// An import of the one column that the file has.
 fn import(file: String) -> contacts::StartImportRequest {
     let column = contacts::ImportColumn { target: "Family name".to_owned(), position: 1, ..contacts::ImportColumn::default() };

@@ -8,6 +8,7 @@ use super::compare::{Comparison, Eye};
 use super::model::Verdict;
 
 const IMPORTS: &str = "/rapport.contacts.v1.ImportService";
+const RECONCILIATIONS: &str = "/rapport.contacts.v1.ReconciliationService";
 const EXPORTS: &str = "/rapport.contacts.v1.ExportService";
 
 impl Comparison<'_> {
@@ -32,6 +33,13 @@ impl Comparison<'_> {
             [("InspectImport", inspect.encode_to_vec()), ("StartImport", start.encode_to_vec()), ("GetImportReport", report.encode_to_vec())]
         {
             self.expect(eye, &format!("{IMPORTS}/{method}"), &file, request, absent).await;
+        }
+        let by = contacts::ImportMatch { by: contacts::import_match::By::ExternalId.into(), system: "erp".to_owned() };
+        let rules = start.rules.map(|rules| contacts::ImportRules { r#match: Some(by), ..rules });
+        let compare = contacts::StartReconciliationRequest { files: vec![contacts::ReconciliationSource { file: file.clone(), source: None, rules }] };
+        let found = contacts::GetReconciliationRequest { job: report.job };
+        for (method, request) in [("StartReconciliation", compare.encode_to_vec()), ("GetReconciliation", found.encode_to_vec())] {
+            self.expect(eye, &format!("{RECONCILIATIONS}/{method}"), &file, request, absent).await;
         }
     }
 }

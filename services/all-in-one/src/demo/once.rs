@@ -1,4 +1,5 @@
-//! One person once: finds the people who stand among the customers several times, merges two records and parts them again.
+//! One person once: finds the people who stand among the customers several times, merges two records and parts them again,
+//! and takes in others once though the process dies meanwhile.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,11 +14,12 @@ use rapport_sample::duplicate_pairs;
 
 use super::change::{get, job_title, update};
 use super::clients::{Caller, Servers, Trouble, answered};
-use super::jobs;
 use super::load::{Chosen, Loaded};
 use super::organisation::Organisation;
 use super::rows::SYSTEM;
 use super::story::Story;
+use super::{jobs, killed};
+use crate::apart::Apart;
 
 /// What is written into the merged record before it is parted again.
 const LATER_JOB_TITLE: &str = "Regional buyer";
@@ -33,6 +35,7 @@ pub(crate) async fn find(
     organisation: &mut Organisation,
     loaded: &Loaded,
     chosen: &Chosen,
+    contacts: Option<&mut Apart>,
 ) -> Result<(), Trouble> {
     story.chapter(
         "One person once",
@@ -47,8 +50,16 @@ pub(crate) async fn find(
     let listed: Vec<Vec<String>> = pairs.iter().take(SHOWN).map(row).collect();
     story.table("The likeliest pairs, and why", &["Score", "Found by"], &listed);
     score(story, loaded, &pairs);
-    let Some(pair) = pairs.iter().find(|pair| pair.first_record != chosen.name && pair.second_record != chosen.name) else { return Ok(()) };
-    merge_and_part(story, servers, administrator, pair).await
+    if let Some(pair) = pairs.iter().find(|pair| pair.first_record != chosen.name && pair.second_record != chosen.name) {
+        merge_and_part(story, servers, administrator, pair).await?;
+    }
+    match contacts {
+        Some(contacts) => killed::survive(story, servers, organisation, contacts).await,
+        None => {
+            story.say("These services run elsewhere, and none of their processes is killed for this story.");
+            Ok(())
+        }
+    }
 }
 
 async fn sweep(story: &mut Story, servers: &Servers, caller: &mut Caller) -> Result<(), Trouble> {

@@ -41,8 +41,8 @@ const STRANGERS: [[&str; 2]; 8] = [
 /// Rows that cannot be right: a day that never was, an address that is none, a badge that was there before.
 const BROKEN: [&str; 3] = ["Max;Frühling;1980-02-31;;B-901", "Mia;Sommer;;not an address;B-902", "Leo;Herbst;;;B-001"];
 const LARGE_PAGE: i32 = 1000;
-/// Duplicates are told within a second; past this they are lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Duplicates are told within a second, behind a large import once that has been compared; past this they are lost.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn come_in(story: &mut Story, servers: &Servers, organisation: &mut Organisation, loaded: &Loaded) -> Result<(), Trouble> {
     story.chapter(
@@ -55,7 +55,7 @@ pub(crate) async fn come_in(story: &mut Story, servers: &Servers, organisation: 
     let text = file(&known);
     let administrator = &mut organisation.administrator;
     let before = look::contacts(servers, administrator, "", LARGE_PAGE).await?.len();
-    let name = upload(servers, administrator, text.as_bytes()).await?;
+    let name = upload(servers, administrator, "visitors.csv", text.as_bytes()).await?;
     inspect(story, servers, administrator, &name).await?;
 
     let (_, dry) = import(servers, administrator, &name, true).await?;
@@ -107,10 +107,10 @@ fn file(known: &[[String; 3]]) -> String {
     rows.join("\r\n") + "\r\n"
 }
 
-async fn upload(servers: &Servers, caller: &mut Caller, bytes: &[u8]) -> Result<String, Trouble> {
+pub(super) async fn upload(servers: &Servers, caller: &mut Caller, display_name: &str, bytes: &[u8]) -> Result<String, Trouble> {
     let mut files = FileServiceClient::new(servers.contacts.clone());
     let size_bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-    let file = File { display_name: "visitors.csv".to_owned(), media_type: "text/csv".to_owned(), size_bytes, ..Default::default() };
+    let file = File { display_name: display_name.to_owned(), media_type: "text/csv".to_owned(), size_bytes, ..Default::default() };
     let request = caller.request(CreateFileRequest { parent: SERVICE.to_owned(), file: Some(file) }).await?;
     let name = answered("beginning an upload", files.create_file(request).await)?.name;
     let request = caller.request(UploadChunkRequest { name: name.clone(), offset: 0, data: bytes.to_vec() }).await?;

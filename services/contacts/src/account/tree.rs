@@ -44,7 +44,7 @@ pub async fn require_place(tx: &mut Tx, ctx: &Ctx, account: Uuid, parent: Uuid) 
             .with("parent", name::format(COLLECTION, parent)));
     }
     if above.iter().any(|ancestor| ancestor.id == account) {
-        return Err(Fault::precondition("HIERARCHY_CYCLE", "The parent lies below the account; choose one that does not."));
+        return Err(cycle());
     }
     let height = sqlx::query_scalar!(
         r#"with recursive below(id, level) as (
@@ -65,6 +65,19 @@ pub async fn require_place(tx: &mut Tx, ctx: &Ctx, account: Uuid, parent: Uuid) 
         return Err(too_deep());
     }
     Ok(())
+}
+
+/// The refusal of a parent that lies below the account.
+#[must_use]
+pub fn cycle() -> Fault {
+    Fault::precondition("HIERARCHY_CYCLE", "The parent lies below the account; choose one that does not.")
+}
+
+/// The refusal of a place that is too far down.
+#[must_use]
+pub fn too_deep() -> Fault {
+    Fault::precondition("HIERARCHY_TOO_DEEP", format!("Accounts form at most {} levels; choose a parent further up.", limits::LEVELS))
+        .with("max", limits::LEVELS.to_string())
 }
 
 /// Refuses to delete an account that live ones name as parent.

@@ -1,17 +1,18 @@
 //! Rows as accounts: what each is about, and what becomes of it. Parents are found when every row has been read
 //! ([`super::link`]), because they may stand below their children.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::ImportMode;
 use rapport_contacts_api::v1::import_match::By;
 use rapport_kit::{Ctx, Fault, clock, name};
 use rapport_proto::common::v1::ExternalId;
+use rlibphonenumber::Region;
 use uuid::Uuid;
 
 use super::matching::{self, Marks};
-use super::plan::{self, Outcome, Plan, Planned, Seen};
+use super::plan::{self, Outcome, Plan, Planned, Seen, Unread};
 use super::row::Row;
 use super::{merge, write};
 use crate::account::surroundings::Surroundings;
@@ -44,6 +45,7 @@ struct Read {
     keys: Vec<String>,
     /// What other rows may call it as their parent.
     called: Vec<String>,
+    unknown_owner: bool,
 }
 
 /// What stands around the rows of a step.
@@ -54,9 +56,10 @@ struct Around {
     matched: HashMap<String, Vec<Uuid>>,
     changeable: HashMap<Uuid, Account>,
     holders: HashMap<(String, String), Uuid>,
-    /// Legal entities that are known here.
-    entities: HashSet<Uuid>,
-    region: Option<rlibphonenumber::Region>,
+    /// Legal entities that are known here, each with its country.
+    entities: HashMap<Uuid, String>,
+    /// Where telephone numbers are read of accounts without a legal entity.
+    region: Option<Region>,
 }
 
 /// Decides about every row.
@@ -66,29 +69,53 @@ struct Around {
 pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Change>>, Fault> {
     let country = region::country(plan.run.db(), plan.run.ctx(), None).await?;
     let region = country.as_deref().and_then(|country| country.parse().ok());
-    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row)).collect();
+    let mut reads: Vec<Result<Read, Unread>> = rows.iter_mut().map(|row| read(plan, row)).collect();
+    let named: Vec<Uuid> = reads.iter().flatten().filter_map(|read| entity(&read.sent)).collect();
+    let entities = plan::entities(&mut plan.run.db().for_tenant(plan.run.ctx()).await?, plan.run.ctx(), &named).await?;
     for read in reads.iter_mut().flatten() {
+        let region = region_of(&entities, entity(&read.sent), region);
         (read.keys, read.called) = (plan.way.keys(&marks(&read.sent), region), plan.link.keys(&marks(&read.sent)));
     }
-    let around = Around { country, ..around(plan, &reads, region).await? };
+    let around = Around { country, ..around(plan, &reads, entities, region).await? };
     let mut seen = Seen::read(plan, reads.iter().flatten().flat_map(|read| seen_keys(read, &around)).collect()).await?;
     let mut planned = Vec::with_capacity(rows.len());
     for (row, read) in rows.iter().zip(reads) {
         planned.push(match read {
-            Err(fault) => Planned::refused(row, fault),
+            Err(why) => Planned::unread(row, why),
             Ok(read) => {
+                let unknown_owner = read.unknown_owner;
                 let mut keys = seen_keys(&read, &around);
                 let called: Vec<String> = read.called.iter().map(|key| write::called(key)).collect();
                 let decided = seen.require_new(&keys).and_then(|()| decide(plan, &around, read));
                 keys.extend(called);
-                seen.settle(row, keys, decided)
+                Planned { unknown_owner, ..seen.settle(row, keys, decided) }
             }
         });
     }
     Ok(planned)
 }
 
-fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Fault> {
+/// The legal entity that a row names.
+fn entity(sent: &pb::Account) -> Option<Uuid> {
+    name::split(&sent.legal_entity).map(|(_, id)| id)
+}
+
+/// Where telephone numbers are read of an account of this legal entity.
+fn region_of(entities: &HashMap<Uuid, String>, entity: Option<Uuid>, otherwise: Option<Region>) -> Option<Region> {
+    entity.and_then(|entity| entities.get(&entity)?.parse().ok()).or(otherwise)
+}
+
+/// What a row says of amounts, and what other rows may call its account: for whoever reads a file without loading it.
+///
+/// # Errors
+/// What reading the row says.
+pub fn glance(plan: &Plan<'_>, row: &mut Row) -> Result<(pb::Account, Vec<String>), Unread> {
+    let read = read(plan, row)?;
+    let called = plan.link.keys(&marks(&read.sent));
+    Ok((read.sent, called))
+}
+
+fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Unread> {
     let filled = plan.fill(row)?;
     let mut found = Violations::default();
     let mut sent = layout::account::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
@@ -96,7 +123,7 @@ fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Fault> {
     plan::settle_countries(&mut sent.addresses);
     let parent = std::mem::take(&mut sent.parent);
     let empty = if plan.rules.clear_empty { filled.empty } else { Vec::new() };
-    Ok(Read { sent, parent, empty, keys: Vec::new(), called: Vec::new() })
+    Ok(Read { sent, parent, empty, keys: Vec::new(), called: Vec::new(), unknown_owner: filled.unknown_owner })
 }
 
 fn marks(sent: &pb::Account) -> Marks<'_> {
@@ -109,7 +136,12 @@ fn marks(sent: &pb::Account) -> Marks<'_> {
     }
 }
 
-async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<rlibphonenumber::Region>) -> Result<Around, Fault> {
+async fn around(
+    plan: &Plan<'_>,
+    reads: &[Result<Read, Unread>],
+    mut entities: HashMap<Uuid, String>,
+    region: Option<Region>,
+) -> Result<Around, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let sent: Vec<pb::Account> =
         reads.iter().flatten().map(|read| pb::Account { owner: plan.owner(&read.sent.owner), ..read.sent.clone() }).collect();
@@ -119,8 +151,9 @@ async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<r
     let ids: Vec<Uuid> = matched.values().flatten().copied().collect();
     let changeable = if ids.is_empty() { Vec::new() } else { sql::get_many(&mut conn, ctx, &ctx.scope_of(UPDATE), &ids).await? };
     let holders = plan::holders(&mut conn, ctx, COLLECTION, sent.iter().flat_map(|sent| &sent.external_ids)).await?;
-    let named: Vec<Uuid> = sent.iter().filter_map(|sent| Some(name::split(&sent.legal_entity)?.1)).collect();
-    let entities = plan::entities(&mut conn, ctx, &named).await?;
+    // What is stored is read in the country of its own legal entity.
+    let stored: Vec<Uuid> = changeable.iter().filter_map(|account| account.details().legal_entity).collect();
+    entities.extend(plan::entities(&mut conn, ctx, &stored).await?);
     drop(conn);
     let changeable: HashMap<Uuid, Account> = changeable.into_iter().map(|account| (account.id(), account)).collect();
     // A telephone number is read in the country of the legal entity, which may be the stored one.
@@ -130,11 +163,12 @@ async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<r
     Ok(Around { country: None, surroundings, matched, changeable, holders, entities, region })
 }
 
-/// What a row is about, for rows that come after it.
+/// What a row is about, for rows that come after it. Capitals, because one job may compare accounts and contacts, whose
+/// ids are their own.
 fn seen_keys(read: &Read, around: &Around) -> Vec<String> {
     let matched = matching::one(&around.matched, &read.keys).ok().flatten();
-    let by = read.keys.iter().map(|key| format!("m:{key}"));
-    let pairs = read.sent.external_ids.iter().map(|pair| format!("x:{}:{}", pair.system, pair.id));
+    let by = read.keys.iter().map(|key| format!("M:{key}"));
+    let pairs = read.sent.external_ids.iter().map(|pair| format!("X:{}:{}", pair.system, pair.id));
     by.chain(pairs).chain(matched.map(|id| format!("r:{id}"))).collect()
 }
 
@@ -148,7 +182,7 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
     if read.sent.external_ids.iter().filter_map(held).any(|holder| Some(*holder) != known) {
         return Err(external_id::taken("account.external_ids"));
     }
-    if name::split(&read.sent.legal_entity).is_some_and(|(_, entity)| !around.entities.contains(&entity)) {
+    if name::split(&read.sent.legal_entity).is_some_and(|(_, entity)| !around.entities.contains_key(&entity)) {
         return Err(plan::entity_unknown());
     }
     let Some(id) = known else {
@@ -172,12 +206,13 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
     if read.sent.kind != 0 && convert::kind(&read.sent) != before.kind() {
         return Err(Fault::invalid("Kind", "stays what it was when the account was created"));
     }
+    let region = region_of(&around.entities, entity(&read.sent).or(before.details().legal_entity), around.region);
     let mut sent = read.sent;
     if plan.way.by == By::ExternalId {
         // Reached by an id of an account that was merged into it, it keeps the one that it has of that system.
         sent.external_ids.retain(|pair| pair.system != plan.way.system || before.is_called(&pair.system, &pair.id));
     }
-    let mut merged = merge::account(convert::to_proto(before.clone()), sent, &read.empty, around.region);
+    let mut merged = merge::account(convert::to_proto(before.clone()), sent, &read.empty, region);
     plan::complete_countries(&mut merged.addresses, around.country.as_deref());
     let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
     let mut after = before.clone();

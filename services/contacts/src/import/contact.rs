@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::matching::{self, Marks};
 use super::merge;
-use super::plan::{self, Outcome, Plan, Planned, Seen};
+use super::plan::{self, Outcome, Plan, Planned, Seen, Unread};
 use super::row::Row;
 use crate::contact::surroundings::Surroundings;
 use crate::contact::{COLLECTION, Contact, Fact, convert, sql};
@@ -40,6 +40,9 @@ struct Read {
     sent: pb::Contact,
     empty: Vec<Column>,
     keys: Vec<String>,
+    unknown_owner: bool,
+    /// What it calls accounts that there are not.
+    dangling: Vec<String>,
 }
 
 /// What stands around the rows of a step.
@@ -66,19 +69,21 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
     let (run, ctx) = (plan.run, plan.run.ctx());
     let country = region::country(run.db(), ctx, None).await?;
     let region = country.as_deref().and_then(|country| country.parse().ok());
-    let mut reads: Vec<Result<Read, Fault>> = rows.iter_mut().map(|row| read(plan, row)).collect();
+    let mut reads: Vec<Result<Read, Unread>> = rows.iter_mut().map(|row| read(plan, row)).collect();
     link(plan, &mut reads).await?;
     for read in reads.iter_mut().flatten() {
         read.keys = plan.way.keys(&marks(&read.sent), region);
     }
     let around = Around { country, ..around(plan, &reads, region).await? };
-    let keys = reads.iter().flatten().flat_map(|read| seen_keys(read, &around)).collect();
+    // Rows of earlier steps may have taken places with private customers, which a dry run has not written.
+    let keys = reads.iter().flatten().flat_map(|read| seen_keys(read, &around).into_iter().chain(sought_places(read))).collect();
     let mut seen = Seen::read(plan, keys).await?;
     let mut planned = Vec::with_capacity(rows.len());
     for (row, read) in rows.iter().zip(reads) {
         planned.push(match read {
-            Err(fault) => Planned::refused(row, fault),
-            Ok(read) => {
+            Err(why) => Planned::unread(row, why),
+            Ok(mut read) => {
+                let (unknown_owner, dangling) = (read.unknown_owner, std::mem::take(&mut read.dangling));
                 let mut keys = seen_keys(&read, &around);
                 let decided = match seen.require_new(&keys) {
                     Ok(()) => decide(plan, &around, read).await,
@@ -88,7 +93,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
                 let places = decided.as_ref().map(places).unwrap_or_default();
                 let decided = decided.and_then(|outcome| if seen.require_new(&places).is_ok() { Ok(outcome) } else { Err(sql::has_contact()) });
                 keys.extend(places);
-                seen.settle(row, keys, decided)
+                Planned { unknown_owner, dangling, ..seen.settle(row, keys, decided) }
             }
         });
     }
@@ -96,7 +101,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
 }
 
 /// A row's cells as a contact; accounts are still as the cells name them.
-fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Fault> {
+fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Unread> {
     let filled = plan.fill(row)?;
     let mut found = Violations::default();
     let mut sent = layout::contact::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
@@ -104,24 +109,34 @@ fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Fault> {
     if let Some(person) = &mut sent.person {
         plan::settle_countries(&mut person.addresses);
     }
-    Ok(Read { sent, empty: if plan.rules.clear_empty { filled.empty } else { Vec::new() }, keys: Vec::new() })
+    let empty = if plan.rules.clear_empty { filled.empty } else { Vec::new() };
+    Ok(Read { sent, empty, keys: Vec::new(), unknown_owner: filled.unknown_owner, dangling: Vec::new() })
 }
 
 /// Puts the names of accounts in the place of what cells call them.
-async fn link(plan: &Plan<'_>, reads: &mut [Result<Read, Fault>]) -> Result<(), Fault> {
+async fn link(plan: &Plan<'_>, reads: &mut [Result<Read, Unread>]) -> Result<(), Fault> {
     let roles = reads.iter().flatten().flat_map(|read| &read.sent.accounts);
     let keys: Vec<String> = roles.filter_map(|role| plan.link.key(&role.account)).collect();
     let found = plan.linked(keys).await?;
     for slot in reads.iter_mut() {
         let Ok(read) = slot else { continue };
-        for role in &mut read.sent.accounts {
-            match found.one(&plan.link, &role.account) {
-                Ok(id) => role.account = name::format(account::COLLECTION, id),
-                Err(fault) => {
-                    *slot = Err(fault);
-                    break;
-                }
+        let (dangling, mut refused) = (&mut read.dangling, None);
+        read.sent.accounts.retain_mut(|role| match found.one(&plan.link, &role.account) {
+            Ok(id) => {
+                role.account = name::format(account::COLLECTION, id);
+                true
             }
+            Err(fault) if plan.lenient && fault.reason() == "ACCOUNT_UNKNOWN" => {
+                dangling.push(std::mem::take(&mut role.account));
+                false
+            }
+            Err(fault) => {
+                refused.get_or_insert(fault);
+                true
+            }
+        });
+        if let Some(fault) = refused {
+            *slot = Err(fault.into());
         }
     }
     Ok(())
@@ -132,7 +147,7 @@ fn marks(sent: &pb::Contact) -> Marks<'_> {
     Marks { record: &sent.name, external_ids: &sent.external_ids, points, number: "", display_name: "" }
 }
 
-async fn around(plan: &Plan<'_>, reads: &[Result<Read, Fault>], region: Option<Region>) -> Result<Around, Fault> {
+async fn around(plan: &Plan<'_>, reads: &[Result<Read, Unread>], region: Option<Region>) -> Result<Around, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let sent: Vec<pb::Contact> =
         reads.iter().flatten().map(|read| pb::Contact { owner: plan.owner(&read.sent.owner), ..read.sent.clone() }).collect();
@@ -156,6 +171,11 @@ fn seen_keys(read: &Read, around: &Around) -> Vec<String> {
     let by = read.keys.iter().map(|key| format!("m:{key}"));
     let pairs = read.sent.external_ids.iter().map(|pair| format!("x:{}:{}", pair.system, pair.id));
     by.chain(pairs).chain(matched.map(|id| format!("r:{id}"))).collect()
+}
+
+/// The places that a row would take if the accounts that it names are private customers.
+fn sought_places(read: &Read) -> Vec<String> {
+    read.sent.accounts.iter().filter_map(|role| Some(format!("s:{}", name::split(&role.account)?.1))).collect()
 }
 
 /// The places with private customers that a contact takes.

@@ -37,16 +37,28 @@ pub struct Rows {
     pub incomplete: bool,
     /// Whether what comes next is the rest of a line that was given up.
     pub skipping: bool,
+    /// Bytes that were read for rows that were given up then.
+    pub read_in_vain: usize,
 }
 
 /// At most `most` rows out of `window`, whose first byte stands on `line`; `at_end` says that nothing comes after it.
-/// Lines without any cell are no rows.
+/// Lines without any cell are no rows. However many quotation marks are not closed, no byte is read more than a few times.
 #[must_use]
 pub fn rows(window: &[u8], at_end: bool, dialect: Dialect, encoding: &'static Encoding, line: i64, most: usize) -> Rows {
     let mut found = Rows { line, ..Rows::default() };
+    let mut open: Option<Open> = None;
     while found.rows.len() < most && !found.incomplete && !found.skipping {
         let before = found.consumed;
-        read(window, at_end, dialect, encoding, most, &mut found);
+        let start = before + window[before..].iter().take_while(|byte| is_break(**byte)).count();
+        if open.as_mut().is_some_and(|open| open.covers(window, dialect, start)) {
+            let line = found.line + breaks(&window[before..start]);
+            give_up(window, start, line, &mut found);
+            continue;
+        }
+        // Where a row was given up, the next one is looked at by itself: it may be open as well.
+        let is_doubtful = open.as_ref().is_some_and(|open| start < open.until);
+        let most = if is_doubtful { found.rows.len() + 1 } else { most };
+        open = read(window, at_end, dialect, encoding, most, &mut found).map(Open::from).or(open);
         if found.consumed == before {
             break;
         }
@@ -54,8 +66,65 @@ pub fn rows(window: &[u8], at_end: bool, dialect: Dialect, encoding: &'static En
     found
 }
 
-/// Reads until the window ends or a row has to be given up, after which reading begins anew.
-fn read(window: &[u8], at_end: bool, dialect: Dialect, encoding: &'static Encoding, most: usize, found: &mut Rows) {
+/// How far a row was read that was given up because it does not end: every line break up to there stands in a quoted cell.
+/// A row that begins in between and is inside of a quoted cell at its first line break goes on as that one does.
+#[derive(Debug)]
+struct Open {
+    /// What was read.
+    until: usize,
+    /// What is read there.
+    inside: Inside,
+}
+
+/// What part of a row is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    /// The beginning of a cell.
+    Start,
+    /// A cell without quotation marks around it.
+    Plain,
+    /// A cell between quotation marks.
+    Quoted,
+    /// What follows a quotation mark in such a cell: the second one of a pair, or what comes after its end.
+    Closed,
+}
+
+impl Inside {
+    fn after(self, byte: u8, dialect: Dialect) -> Self {
+        match self {
+            Self::Start if byte == dialect.quote => Self::Quoted,
+            Self::Quoted if byte == dialect.quote => Self::Closed,
+            Self::Closed if byte == dialect.quote => Self::Quoted,
+            Self::Quoted => Self::Quoted,
+            Self::Start | Self::Plain | Self::Closed if byte == dialect.delimiter => Self::Start,
+            Self::Start | Self::Plain | Self::Closed => Self::Plain,
+        }
+    }
+}
+
+impl From<usize> for Open {
+    /// Nothing is read yet of the row that was given up and begins at `start`.
+    fn from(start: usize) -> Self {
+        Self { until: start, inside: Inside::Start }
+    }
+}
+
+impl Open {
+    /// Whether the row at `start` is known to be longer than a row may be.
+    fn covers(&mut self, window: &[u8], dialect: Dialect, start: usize) -> bool {
+        let most = start + LONGEST_ROW + 1;
+        while self.until < most.min(window.len()) && !(is_break(window[self.until]) && self.inside != Inside::Quoted) {
+            self.inside = self.inside.after(window[self.until], dialect);
+            self.until += 1;
+        }
+        let Some(first_line) = window.get(start..self.until).filter(|_| self.until >= most) else { return false };
+        let Some(length) = first_line.iter().position(|byte| is_break(*byte)) else { return false };
+        first_line[..length].iter().fold(Inside::Start, |inside, byte| inside.after(*byte, dialect)) == Inside::Quoted
+    }
+}
+
+/// Reads until the window ends or a row has to be given up, after which reading begins anew; answers where that row begins.
+fn read(window: &[u8], at_end: bool, dialect: Dialect, encoding: &'static Encoding, most: usize, found: &mut Rows) -> Option<usize> {
     let base = found.consumed;
     let mut reader =
         ::csv::ReaderBuilder::new().delimiter(dialect.delimiter).quote(dialect.quote).has_headers(false).flexible(true).from_reader(&window[base..]);
@@ -70,26 +139,30 @@ fn read(window: &[u8], at_end: bool, dialect: Dialect, encoding: &'static Encodi
         if end == window.len() && !at_end && (is_row || start == end) {
             found.incomplete = true;
             if is_row && end - start > LONGEST_ROW {
+                found.read_in_vain += end - start;
                 give_up(window, start, line, found);
-            } else {
-                // Empty lines are behind us, but for the last break, which may be half of one.
-                let kept = if window[found.consumed..start].ends_with(b"\r\n") { 2 } else { 1 };
-                let passed = start.saturating_sub(kept).max(found.consumed);
-                (found.line, found.consumed) = (found.line + breaks(&window[found.consumed..passed]), passed);
+                return Some(start);
             }
-            return;
+            // Empty lines are behind us, but for the last break, which may be half of one.
+            let kept = if window[found.consumed..start].ends_with(b"\r\n") { 2 } else { 1 };
+            let passed = start.saturating_sub(kept).max(found.consumed);
+            (found.line, found.consumed) = (found.line + breaks(&window[found.consumed..passed]), passed);
+            return None;
         }
         if !is_row {
             (found.consumed, found.line) = (end, line);
-            return;
+            return None;
         }
         let (end, stop) = ends(window, start, end);
         if stop - start > LONGEST_ROW {
-            return give_up(window, start, line, found);
+            found.read_in_vain += end - start;
+            give_up(window, start, line, found);
+            return Some(start);
         }
         found.rows.push(Row { line, place: start..stop, content: cells(&record, encoding).map(Content::Cells) });
         (found.consumed, found.line) = (end, line + breaks(&window[start..end]));
     }
+    None
 }
 
 /// Refuses the line at `start`; the next row begins after it.
@@ -221,6 +294,29 @@ mod tests {
         let long = [b"a\n\"b\n".as_slice(), "c\n".repeat(LONGEST_ROW).as_bytes()].concat();
         let found = rows(&long, false, COMMA, UTF_8, 1, 4);
         assert_eq!(told(&found), [row(1, &["a"]), row(2, &["ROW_TOO_LONG"]), row(3, &["c"]), row(4, &["c"])]);
+    }
+
+    #[test]
+    fn lines_that_all_leave_a_quotation_mark_open_are_given_up_without_reading_on_from_each() {
+        // Each line closes what is open before it and opens anew.
+        let lines = 400_000;
+        let text = "a\",\"b\n".repeat(lines);
+        let found = rows(text.as_bytes(), false, COMMA, UTF_8, 1, usize::MAX);
+        let given_up = (text.len() - LONGEST_ROW) / 7;
+        assert!(found.rows.len() >= given_up - 1, "{} of {given_up}", found.rows.len());
+        assert!(found.rows.iter().all(|row| row.content.is_err()));
+        assert_eq!(found.rows.last().map(|row| row.line), i64::try_from(found.rows.len()).ok());
+        assert!(found.read_in_vain <= text.len(), "{} bytes were read in vain", found.read_in_vain);
+    }
+
+    #[test]
+    fn rows_in_between_that_end_are_read() {
+        let open = "\"a\",\"b\n";
+        let long = ["\"open\n", "x,y\n", open, "\"two\nlines\",z\n", "x,y\n"].concat() + &"c,d\n".repeat(LONGEST_ROW);
+        let found = rows(long.as_bytes(), false, COMMA, UTF_8, 1, 6);
+        assert_eq!(told(&found)[..2], [row(1, &["ROW_TOO_LONG"]), row(2, &["x", "y"])]);
+        assert_eq!(found.rows.len(), 6);
+        assert!(found.read_in_vain <= 3 * long.len(), "{}", found.read_in_vain);
     }
 
     #[test]

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 
-use rapport_kit::jobs::Run;
+use rapport_kit::access::Access;
 use rapport_kit::{Ctx, Fault, Tx, name};
 use uuid::Uuid;
 
 use super::account::Change;
+use super::foresee;
 use super::matching;
 use super::plan::Plan;
 use super::report;
@@ -29,6 +30,8 @@ pub struct Link {
     record: Uuid,
     parent: String,
     unchanged: bool,
+    /// Whether the import made the account.
+    created: bool,
 }
 
 /// What a step did.
@@ -40,14 +43,17 @@ pub struct Linked {
     pub left: Vec<(i64, Fault)>,
     /// Whether nothing is left to do.
     pub is_done: bool,
+    /// The last line that was looked at.
+    pub last: i64,
 }
 
-/// Remembers the parents that rows name.
+/// Remembers the parents that rows name; of a dry run, whose accounts are not there, every account that may be one.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn remember(tx: &mut Tx, ctx: &Ctx, job: Uuid, changes: &[(i64, &Change)]) -> Result<(), Fault> {
-    let named: Vec<&(i64, &Change)> = changes.iter().filter(|(_, change)| !change.parent.is_empty()).collect();
+pub async fn remember(tx: &mut Tx, plan: &Plan<'_>, changes: &[(i64, &Change)]) -> Result<(), Fault> {
+    let keeps_all = plan.order.dry_run && plan.mapping.paths().contains("parent");
+    let named: Vec<&(i64, &Change)> = changes.iter().filter(|(_, change)| keeps_all || !change.parent.is_empty()).collect();
     if named.is_empty() {
         return Ok(());
     }
@@ -55,51 +61,62 @@ pub async fn remember(tx: &mut Tx, ctx: &Ctx, job: Uuid, changes: &[(i64, &Chang
     let records: Vec<Uuid> = named.iter().map(|(_, change)| change.id).collect();
     let parents: Vec<String> = named.iter().map(|(_, change)| change.parent.clone()).collect();
     let unchanged: Vec<bool> = named.iter().map(|(_, change)| change.decided.is_none()).collect();
+    let is_new = |change: &Change| change.decided.as_ref().is_some_and(|decided| decided.fact == account::Fact::Created);
+    let created: Vec<bool> = named.iter().map(|(_, change)| is_new(change)).collect();
     sqlx::query!(
-        "insert into import_links (tenant_id, job_id, line, record_id, parent, unchanged)
-         select $1, $2, l.line, l.record, l.parent, l.unchanged
-         from unnest($3::bigint[], $4::uuid[], $5::text[], $6::boolean[]) l(line, record, parent, unchanged)",
-        ctx.tenant(),
-        job,
+        "insert into import_links (tenant_id, job_id, line, record_id, parent, unchanged, created)
+         select $1, $2, l.line, l.record, l.parent, l.unchanged, l.created
+         from unnest($3::bigint[], $4::uuid[], $5::text[], $6::boolean[], $7::boolean[]) l(line, record, parent, unchanged, created)",
+        plan.run.ctx().tenant(),
+        plan.run.id(),
         &lines,
         &records,
         &parents,
-        &unchanged
+        &unchanged,
+        &created
     )
     .execute(tx.conn())
     .await?;
     Ok(())
 }
 
-/// Links the next accounts to their parents. The tree is held until the step ends, and read under that lock.
+/// Links the next accounts behind the row on line `after` to their parents. The tree is held until the step ends, and
+/// read under that lock. A dry run decides the same over the tree as it would be.
 ///
 /// # Errors
 /// ABORTED (CONTENDED); what the database answers.
-pub async fn step(tx: &mut Tx, plan: &Plan<'_>) -> Result<Linked, Fault> {
-    let (run, ctx) = (plan.run, plan.run.ctx());
-    let links = take(tx, ctx, run.id()).await?;
+pub async fn step(tx: &mut Tx, plan: &Plan<'_>, after: i64) -> Result<Linked, Fault> {
+    let (run, ctx, dry_run) = (plan.run, plan.run.ctx(), plan.order.dry_run);
+    let links = if dry_run { next(tx, ctx, run.id(), after).await? } else { take(tx, ctx, run.id()).await? };
     let keys: Vec<String> = links.iter().filter_map(|link| plan.link.key(&link.parent)).collect();
     let scope = ctx.scope_of("contacts.account.read");
-    let found = matching::find(tx.conn(), ctx, &scope, Resource::Account, plan.link.way(), &keys).await?;
-    let found = super::plan::Linked::of(found);
-    if plan.order.dry_run {
-        return Ok(Linked { is_done: links.is_empty(), left: unfound(run, plan, links, &found).await?, updated: 0 });
+    let mut found = matching::find(tx.conn(), ctx, &scope, Resource::Account, plan.link.way(), &keys).await?;
+    if dry_run {
+        add_planned(tx, plan, &keys, &mut found).await?;
+    } else {
+        tree::lock(tx, ctx).await?;
     }
-    tree::lock(tx, ctx).await?;
-    let ids: Vec<Uuid> = links.iter().map(|link| link.record).collect();
-    let changeable = sql::get_many(tx.conn(), ctx, &ctx.scope_of("contacts.account.update"), &ids).await?;
-    let mut changeable: HashMap<Uuid, Account> = changeable.into_iter().map(|account| (account.id(), account)).collect();
+    let found = super::plan::Linked::of(found);
+    let mut changeable = changeable(tx, ctx, &links).await?;
     let named: Vec<Uuid> = links.iter().filter_map(|link| found.one(&plan.link, &link.parent).ok()).collect();
     let seen = sql::get_many(tx.conn(), ctx, &scope, &named).await?;
-    let mut linked = Linked { is_done: links.is_empty(), ..Linked::default() };
+    let mut linked = Linked { is_done: links.is_empty(), last: links.last().map_or(after, |link| link.line), ..Linked::default() };
     for link in links {
-        let done = match found.one(&plan.link, &link.parent) {
-            Ok(parent) if seen.iter().any(|account| account.id() == parent && !account.is_deleted()) => match changeable.remove(&link.record) {
-                Some(account) => place(tx, ctx, account, parent).await,
-                None => Err(crate::batch::read_only(&name::format(COLLECTION, link.record))),
-            },
-            Ok(_) => Err(super::plan::unlinked()),
-            Err(fault) => Err(fault),
+        let is_there = |parent: &Uuid| seen.iter().any(|account| account.id() == *parent && !account.is_deleted());
+        let is_planned = |parent: &Uuid| dry_run && plan.link.key(&link.parent).is_some() && !seen.iter().any(|account| account.id() == *parent);
+        let parent = found.one(&plan.link, &link.parent).and_then(|parent| {
+            if is_there(&parent) || is_planned(&parent) { Ok(parent) } else { Err(super::plan::unlinked(&link.parent)) }
+        });
+        let done = match (parent, changeable.remove(&link.record)) {
+            (Err(fault), _) => Err(fault),
+            (Ok(parent), account) if dry_run && (account.is_some() || link.created) => {
+                match account.is_some_and(|account| account.details().parent == Some(parent)) {
+                    true => Ok(false),
+                    false => foresee::place(tx.conn(), ctx, run.id(), link.line, link.record, parent).await.map(|()| true),
+                }
+            }
+            (Ok(parent), Some(account)) => place(tx, ctx, account, parent).await,
+            (Ok(_), None) => Err(crate::batch::read_only(&name::format(COLLECTION, link.record))),
         };
         match done {
             Ok(is_changed) => linked.updated += i64::from(is_changed && link.unchanged),
@@ -108,6 +125,20 @@ pub async fn step(tx: &mut Tx, plan: &Plan<'_>) -> Result<Linked, Fault> {
         }
     }
     Ok(linked)
+}
+
+/// The accounts of `links` that may get another parent: those that the caller may change, and those that the import has
+/// made a moment ago and nobody has changed since, whatever rights the caller has over them.
+async fn changeable(tx: &mut Tx, ctx: &Ctx, links: &[Link]) -> Result<HashMap<Uuid, Account>, Fault> {
+    let ids: Vec<Uuid> = links.iter().map(|link| link.record).collect();
+    let created: Vec<Uuid> = links.iter().filter(|link| link.created).map(|link| link.record).collect();
+    let mut accounts = sql::get_many(tx.conn(), ctx, &ctx.scope_of("contacts.account.update"), &ids).await?;
+    if accounts.len() < ids.len() && !created.is_empty() {
+        let anybodys = Access::everything().scope("contacts.account.update");
+        let own = sql::get_many(tx.conn(), ctx, &anybodys, &created).await?;
+        accounts.extend(own.into_iter().filter(|account| account.version() == 1));
+    }
+    Ok(accounts.into_iter().map(|account| (account.id(), account)).collect())
 }
 
 /// Puts an account below its parent; false if it is there already.
@@ -119,34 +150,50 @@ async fn place(tx: &mut Tx, ctx: &Ctx, mut account: Account, parent: Uuid) -> Re
     if sql::update(tx.conn(), ctx, &account, entry).await? { Ok(true) } else { Err(Fault::contended()) }
 }
 
-/// Of a dry run, whose accounts are not there: those whose parent neither is there nor would be.
-async fn unfound(run: &Run, plan: &Plan<'_>, links: Vec<Link>, found: &super::plan::Linked) -> Result<Vec<(i64, Fault)>, Fault> {
-    let called: Vec<String> = links.iter().filter_map(|link| plan.link.key(&link.parent)).map(|key| write::called(&key)).collect();
-    let lines = report::lines(&mut run.db().for_tenant(run.ctx()).await?, run.ctx(), run.id(), &called).await?;
-    let is_called = |link: &Link| plan.link.key(&link.parent).is_some_and(|key| lines.contains_key(&write::called(&key)));
-    let refused = |link: Link| match found.one(&plan.link, &link.parent) {
-        Err(fault) if fault.reason() == "MATCH_AMBIGUOUS" || !is_called(&link) => Some((link.line, fault)),
-        _ => None,
-    };
-    Ok(links.into_iter().filter_map(refused).collect())
+/// Adds the accounts to `found` that the rows of a dry run would be.
+async fn add_planned(tx: &mut Tx, plan: &Plan<'_>, keys: &[String], found: &mut HashMap<String, Vec<Uuid>>) -> Result<(), Fault> {
+    let (ctx, job) = (plan.run.ctx(), plan.run.id());
+    let called: Vec<String> = keys.iter().map(|key| write::called(key)).collect();
+    let lines = report::lines(tx.conn(), ctx, job, &called).await?;
+    let records = foresee::records(tx.conn(), ctx, job, &lines.values().copied().collect::<Vec<_>>()).await?;
+    for key in keys {
+        let Some(record) = lines.get(&write::called(key)).and_then(|line| records.get(line)) else { continue };
+        found.entry(key.clone()).or_default().push(*record);
+    }
+    Ok(())
 }
 
 /// Takes the next links out, in the order of lines.
 async fn take(tx: &mut Tx, ctx: &Ctx, job: Uuid) -> Result<Vec<Link>, Fault> {
-    let rows = sqlx::query!(
-        "with next as (
+    let mut links = sqlx::query_as!(
+        Link,
+        r#"with next as (
            select line from import_links where tenant_id = $1 and job_id = $2 order by line limit $3
          )
          delete from import_links l using next where l.tenant_id = $1 and l.job_id = $2 and l.line = next.line
-         returning l.line, l.record_id, l.parent, l.unchanged",
+         returning l.line, l.record_id as record, l.parent, l.unchanged, l.created"#,
         ctx.tenant(),
         job,
         LINKS
     )
     .fetch_all(tx.conn())
     .await?;
-    let mut links: Vec<Link> =
-        rows.into_iter().map(|row| Link { line: row.line, record: row.record_id, parent: row.parent, unchanged: row.unchanged }).collect();
     links.sort_unstable_by_key(|link| link.line);
+    Ok(links)
+}
+
+/// The next links of a dry run behind the row on line `after`; they stay until it ends.
+async fn next(tx: &mut Tx, ctx: &Ctx, job: Uuid, after: i64) -> Result<Vec<Link>, Fault> {
+    let links = sqlx::query_as!(
+        Link,
+        "select line, record_id as record, parent, unchanged, created from import_links
+         where tenant_id = $1 and job_id = $2 and line > $3 and parent <> '' order by line limit $4",
+        ctx.tenant(),
+        job,
+        after,
+        LINKS
+    )
+    .fetch_all(tx.conn())
+    .await?;
     Ok(links)
 }

@@ -6,20 +6,22 @@ use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::FieldRules;
 use rapport_kit::{Ctx, Fault};
 
-use crate::layout::{Cell, Column, PointPart, Resource, Single, cell};
+use crate::layout::{AddressPart, Cell, Column, PointPart, Resource, Single, cell};
 use crate::violations::Violations;
 use crate::{account, contact, limits};
 
 /// What stands between several values in one cell of Google's exports.
 const SEVERAL: &str = " ::: ";
+/// Columns that may be further lines of a field.
+const FURTHER: usize = 10;
 
 /// Which cells fill which fields.
 #[derive(Debug)]
 pub struct Mapping {
     /// What rows become.
     pub resource: Resource,
-    /// Positions of cells, from 0, with what they fill.
-    cells: Vec<(usize, Column)>,
+    /// Positions of cells, from 0, with what they fill: one, or several that are lines of it.
+    cells: Vec<(Vec<usize>, Column)>,
     constants: Vec<Cell>,
 }
 
@@ -30,6 +32,8 @@ pub struct Filled {
     pub cells: Vec<Cell>,
     /// Columns whose cell is empty.
     pub empty: Vec<Column>,
+    /// Whether the owner that it names is nobody here.
+    pub unknown_owner: bool,
 }
 
 impl Mapping {
@@ -53,8 +57,10 @@ impl Mapping {
                 found.add(format!("{field}.target"), "must be the header of a field, such as Given name or E-mail 1");
                 continue;
             };
-            // The record and its number say which one is meant; what else the service gives cannot be taken in.
-            let is_given = target.path(resource).is_none() && !matches!(target, Column::Single(Single::Record | Single::Number));
+            // The record and its number say which one is meant, and what is deleted in the source is passed over; what else
+            // the service gives cannot be taken in.
+            let says_which = matches!(target, Column::Single(Single::Record | Single::Number | Single::Deleted));
+            let is_given = target.path(resource).is_none() && !says_which;
             if is_given {
                 found.add(format!("{field}.target"), "is given by the service and cannot be imported");
             }
@@ -67,16 +73,27 @@ impl Mapping {
     }
 
     fn take(&mut self, found: &mut Violations, field: &str, target: Column, column: &pb::ImportColumn, header: &[String]) {
+        let further = &column.further_headers;
+        let has_lines = matches!(target, Column::Address(_, AddressPart::Street)) && !column.header.is_empty() && further.len() <= FURTHER;
+        if !further.is_empty() && !has_lines {
+            found.add(format!("{field}.further_headers"), "are lines of a street: at most 10, below a header");
+        }
         match (column.header.as_str(), column.position, column.constant.as_str()) {
             ("", 0, constant) if !constant.is_empty() => self.constants.push((target, constant.to_owned())),
             ("", position, "") if position != 0 => match usize::try_from(position).ok().filter(|position| *position <= header.len()) {
-                Some(position) => self.cells.push((position - 1, target)),
+                Some(position) => self.cells.push((vec![position - 1], target)),
                 None => found.add(format!("{field}.position"), format!("must be 1 to {}, a column of the file", header.len())),
             },
-            (name, 0, "") if !name.is_empty() => match header.iter().position(|known| known.trim() == name.trim()) {
-                Some(index) => self.cells.push((index, target)),
-                None => found.add(format!("{field}.header"), "must be the header of a column of the file"),
-            },
+            (name, 0, "") if !name.is_empty() => {
+                let position = |name: &str| header.iter().position(|known| known.trim() == name.trim());
+                match position(name) {
+                    Some(index) => self.cells.push(([index].into_iter().chain(further.iter().filter_map(|name| position(name))).collect(), target)),
+                    None => found.add(format!("{field}.header"), "must be the header of a column of the file"),
+                }
+                if further.iter().take(FURTHER).any(|name| position(name).is_none()) {
+                    found.add(format!("{field}.further_headers"), "must be headers of columns of the file");
+                }
+            }
             _ => found.add(field, "needs one of header, position and constant"),
         }
     }
@@ -104,12 +121,16 @@ impl Mapping {
     #[must_use]
     pub fn fill(&self, row: &[String]) -> Filled {
         let mut filled = Filled::default();
-        for (index, column) in &self.cells {
-            let text = row.get(*index).map_or("", |text| cell::unguarded(text).trim());
+        for (indexes, column) in &self.cells {
+            let text = |index: &usize| row.get(*index).map_or("", |text| cell::unguarded(text).trim());
+            let text = match indexes.as_slice() {
+                [index] => text(index).to_owned(),
+                lines => cell::lines(lines.iter().map(text)),
+            };
             if text.is_empty() {
                 filled.empty.push(column.clone());
             } else {
-                filled.cells.push((column.clone(), text.to_owned()));
+                filled.cells.push((column.clone(), text));
             }
         }
         self.divide(&mut filled);
@@ -124,7 +145,7 @@ impl Mapping {
     pub fn fill_card(&self, ctx: &Ctx, cells: Vec<Cell>) -> Result<Filled, Fault> {
         let rules = rules_of(ctx, self.resource);
         cells.iter().filter_map(|(column, _)| column.path(self.resource)).try_for_each(|path| rules.require_writable(path))?;
-        let mut filled = Filled { cells, empty: Vec::new() };
+        let mut filled = Filled { cells, ..Filled::default() };
         self.add_constants(&mut filled);
         Ok(filled)
     }
@@ -210,6 +231,7 @@ mod tests {
             header: (*header).to_owned(),
             position: *position,
             constant: (*constant).to_owned(),
+            further_headers: Vec::new(),
         };
         pb::ImportRules { collection: "contacts".to_owned(), columns: columns.iter().map(column).collect(), ..Default::default() }
     }

@@ -1,6 +1,6 @@
 //! What deciding about rows has in common, whatever they become.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use rapport_contacts_api::v1 as pb;
@@ -17,10 +17,11 @@ use super::country;
 use super::mapping::{Filled, Mapping};
 use super::matching::{self, Match};
 use super::order::Order;
+use super::owners::{OwnerTable, Told};
 use super::report;
 use super::row::{Content, Row};
 use crate::account;
-use crate::layout::Resource;
+use crate::layout::{Column, Resource, Single, cell};
 use crate::violations::Violations;
 
 /// An import at the beginning of a step.
@@ -40,6 +41,10 @@ pub struct Plan<'a> {
     pub way: Match<'a>,
     /// How accounts are told that cells name.
     pub link: Link<'a>,
+    /// Whom the owners in the source are here.
+    pub owners: OwnerTable<'a>,
+    /// Whether a row goes on without the accounts that it names and there are not: it is compared and not loaded.
+    pub lenient: bool,
 }
 
 /// What is to become of a row.
@@ -49,6 +54,8 @@ pub enum Outcome<W> {
     Write(Box<W>),
     /// Its record is as the row says.
     Keep,
+    /// Nothing: the source has deleted it.
+    Pass,
     /// Nothing, for this reason.
     Refuse(Fault),
 }
@@ -64,13 +71,45 @@ pub struct Planned<W> {
     pub outcome: Outcome<W>,
     /// What it is about, to be remembered.
     pub keys: Vec<String>,
+    /// Whether it names an owner who is nobody here.
+    pub unknown_owner: bool,
+    /// What it calls accounts that there are not, of a row that goes on without them.
+    pub dangling: Vec<String>,
+}
+
+/// Why a row is not decided about.
+#[derive(Debug)]
+pub enum Unread {
+    /// The source has deleted it.
+    Deleted,
+    /// It cannot be read.
+    Refused(Fault),
+}
+
+impl From<Fault> for Unread {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault)
+    }
 }
 
 impl<W> Planned<W> {
+    fn of(row: &Row, outcome: Outcome<W>, keys: Vec<String>) -> Self {
+        Self { line: row.line, place: row.place.clone(), outcome, keys, unknown_owner: false, dangling: Vec::new() }
+    }
+
     /// A refused row.
     #[must_use]
     pub fn refused(row: &Row, fault: Fault) -> Self {
-        Self { line: row.line, place: row.place.clone(), outcome: Outcome::Refuse(fault), keys: Vec::new() }
+        Self::of(row, Outcome::Refuse(fault), Vec::new())
+    }
+
+    /// A row that nothing is decided about.
+    #[must_use]
+    pub fn unread(row: &Row, why: Unread) -> Self {
+        match why {
+            Unread::Deleted => Self::of(row, Outcome::Pass, Vec::new()),
+            Unread::Refused(fault) => Self::refused(row, fault),
+        }
     }
 }
 
@@ -82,16 +121,36 @@ impl<'a> Plan<'a> {
     /// the import was asked for.
     pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
         let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
-        let (mapping, way, link) = checked(run.ctx(), rules, &order.header)?;
-        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link })
+        let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header)?;
+        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false })
     }
 
-    /// What a row fills; its cells are taken out of it.
+    /// What a row fills; its cells are taken out of it. The owner is told by the table of owners.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer because of a quotation mark; what reading
+    /// That the source has deleted the row; INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer because of a quotation mark; what reading
     /// it said; PERMISSION_DENIED (FIELD_READ_ONLY) for a card with a field that the caller may not write.
-    pub fn fill(&self, row: &mut Row) -> Result<Filled, Fault> {
+    pub fn fill(&self, row: &mut Row) -> Result<Filled, Unread> {
+        let mut filled = self.fill_all(row)?;
+        let single = |column: &Column, of: Single| *column == Column::Single(of);
+        if let Some(at) = filled.cells.iter().position(|(column, _)| single(column, Single::Deleted))
+            && is_deleted(&filled.cells.swap_remove(at).1)?
+        {
+            return Err(Unread::Deleted);
+        }
+        if let Some(at) = filled.cells.iter().position(|(column, _)| single(column, Single::Owner)) {
+            match self.owners.told(&filled.cells[at].1) {
+                Told::Name(owner) => filled.cells[at].1 = owner,
+                Told::Unknown => {
+                    filled.cells.swap_remove(at);
+                    filled.unknown_owner = true;
+                }
+            }
+        }
+        Ok(filled)
+    }
+
+    fn fill_all(&self, row: &mut Row) -> Result<Filled, Fault> {
         let cells = match std::mem::replace(&mut row.content, Ok(Content::Cells(Vec::new())))? {
             Content::Cells(cells) => cells,
             Content::Card(cells) => {
@@ -150,7 +209,7 @@ impl<'a> Plan<'a> {
 ///
 /// # Errors
 /// As [`Plan::of`].
-pub fn checked<'a>(ctx: &Ctx, rules: &'a pb::ImportRules, header: &[String]) -> Result<(Mapping, Match<'a>, Link<'a>), Fault> {
+pub fn checked<'a>(ctx: &Ctx, rules: &'a pb::ImportRules, header: &[String]) -> Result<(Mapping, Match<'a>, Link<'a>, OwnerTable<'a>), Fault> {
     let mapping = Mapping::parse(rules, header)?;
     let mut found = Violations::default();
     let way = Match::parse(&mut found, "rules.match", mapping.resource, rules.r#match.as_ref());
@@ -161,11 +220,12 @@ pub fn checked<'a>(ctx: &Ctx, rules: &'a pb::ImportRules, header: &[String]) -> 
     if matches!(rules.mode(), ImportMode::CreateOrUpdate | ImportMode::Update) && way.by == By::Unspecified {
         found.add("rules.match", "is required, unless every row becomes a new record");
     }
+    let owners = OwnerTable::parse(&mut found, rules);
     found.finish()?;
     mapping.require_writable(ctx)?;
     way.require_readable(ctx, mapping.resource)?;
     link.require_readable(ctx, Resource::Account)?;
-    Ok((mapping, way, Link { way: link }))
+    Ok((mapping, way, Link { way: link }, owners))
 }
 
 /// How cells say which account they mean.
@@ -215,8 +275,8 @@ impl Linked {
     /// # Errors
     /// FAILED_PRECONDITION (ACCOUNT_UNKNOWN, MATCH_AMBIGUOUS).
     pub fn one(&self, link: &Link<'_>, cell: &str) -> Result<Uuid, Fault> {
-        let Some(key) = link.key(cell) else { return account_id(cell).ok_or_else(unlinked) };
-        matching::one(&self.found, &[key])?.ok_or_else(unlinked)
+        let Some(key) = link.key(cell) else { return account_id(cell).ok_or_else(|| unlinked(cell)) };
+        matching::one(&self.found, &[key])?.ok_or_else(|| unlinked(cell))
     }
 }
 
@@ -226,8 +286,10 @@ fn account_id(cell: &str) -> Option<Uuid> {
 
 /// The refusal of a name of an account that stands for none.
 #[must_use]
-pub fn unlinked() -> Fault {
-    Fault::precondition("ACCOUNT_UNKNOWN", "There is no account that you may see for what the row calls one; import the accounts first.")
+pub fn unlinked(cell: &str) -> Fault {
+    let called: String = cell.chars().take(100).collect();
+    Fault::precondition("ACCOUNT_UNKNOWN", format!("There is no account that you may see that the row calls {called}; import the accounts first."))
+        .with("account", called)
 }
 
 /// What rows before were about.
@@ -271,10 +333,25 @@ impl Seen {
             Err(fault) => Planned::refused(row, fault),
             Ok(outcome) => {
                 self.lines.extend(keys.iter().map(|key| (key.clone(), row.line)));
-                Planned { line: row.line, place: row.place.clone(), outcome, keys }
+                Planned::of(row, outcome, keys)
             }
         }
     }
+}
+
+/// Whether the source says of a row that it has deleted it.
+fn is_deleted(cell: &str) -> Result<bool, Fault> {
+    match cell::read_flag(cell) {
+        Some(says_so) => Ok(says_so),
+        None if cell::read_time(cell).is_some() => Ok(true),
+        None => Err(Fault::invalid("Deleted", "must be yes, no or a time")),
+    }
+}
+
+/// The record that a row was found to be about, by what is remembered of the row.
+#[must_use]
+pub fn matched(keys: &[String]) -> Option<Uuid> {
+    keys.iter().find_map(|key| key.strip_prefix("r:")?.parse().ok())
 }
 
 /// Refuses a row that no text of the database can hold; it would take the others of its step with it.
@@ -353,16 +430,16 @@ pub async fn customers(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<
     Ok(rows.into_iter().map(|row| (row.account_id, row.contact_id)).collect())
 }
 
-/// Those of `ids` that are legal entities which are known here.
+/// Those of `ids` that are legal entities which are known here, each with its country.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn entities(conn: &mut Conn, ctx: &Ctx, ids: &[Uuid]) -> Result<HashSet<Uuid>, Fault> {
+pub async fn entities(conn: &mut Conn, ctx: &Ctx, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, Fault> {
     if ids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
-    let known = sqlx::query_scalar!("select id from legal_entities where tenant_id = $1 and id = any($2)", ctx.tenant(), ids);
-    Ok(known.fetch_all(conn).await?.into_iter().collect())
+    let known = sqlx::query!("select id, country from legal_entities where tenant_id = $1 and id = any($2)", ctx.tenant(), ids);
+    Ok(known.fetch_all(conn).await?.into_iter().map(|row| (row.id, row.country)).collect())
 }
 
 /// The refusal of a legal entity that is not known here.

@@ -26,6 +26,10 @@ pub struct Counts {
     pub unchanged: i64,
     /// Accounts without the parent that their row names; they are counted above too.
     pub unlinked: i64,
+    /// Rows that the source has deleted.
+    pub deleted: i64,
+    /// Rows whose owner in the source is nobody here; they are counted above too.
+    pub unknown_owners: i64,
     /// Refused rows.
     pub refusals: BTreeMap<String, i64>,
 }
@@ -40,7 +44,7 @@ impl Counts {
     /// All rows.
     #[must_use]
     pub fn rows(&self) -> i64 {
-        self.created + self.updated + self.unchanged + self.refused()
+        self.created + self.updated + self.unchanged + self.deleted + self.refused()
     }
 }
 
@@ -80,7 +84,7 @@ pub async fn add(tx: &mut Tx, ctx: &Ctx, job: Uuid, step: &Counts, refused_file:
     }
     sqlx::query!(
         "update import_reports set created = created + $3, updated = updated + $4, unchanged = unchanged + $5, refusals = $6, refused_file_id = $7,
-           unlinked = unlinked + $8
+           unlinked = unlinked + $8, deleted = deleted + $9, unknown_owners = unknown_owners + $10
          where tenant_id = $1 and job_id = $2",
         ctx.tenant(),
         job,
@@ -89,7 +93,9 @@ pub async fn add(tx: &mut Tx, ctx: &Ctx, job: Uuid, step: &Counts, refused_file:
         step.unchanged,
         Json(refusals) as _,
         refused_file,
-        step.unlinked
+        step.unlinked,
+        step.deleted,
+        step.unknown_owners
     )
     .execute(tx.conn())
     .await?;
@@ -102,14 +108,21 @@ pub async fn add(tx: &mut Tx, ctx: &Ctx, job: Uuid, step: &Counts, refused_file:
 /// What the database answers.
 pub async fn read(db: &Db, ctx: &Ctx, scope: &Scope, job: Uuid) -> Result<Option<pb::ImportReport>, Fault> {
     let mut query = QueryBuilder::<Postgres>::new(
-        "select r.dry_run, r.created, r.updated, r.unchanged, r.refusals, r.refused_file_id, r.unlinked from import_reports r where r.tenant_id = ",
+        "select r.dry_run, r.created, r.updated, r.unchanged, r.refusals, r.refused_file_id, r.unlinked, r.deleted, r.unknown_owners from import_reports r where r.tenant_id = ",
     );
     query.push_bind(ctx.tenant()).push(" and r.job_id = ").push_bind(job);
     scope.push(&mut query, Table { tenant: "r.tenant_id", id: "r.job_id", owner: "r.owner_id" });
     let Some(row) = query.build().fetch_optional(&mut db.for_tenant(ctx).await?).await? else { return Ok(None) };
     let refusals: Json<BTreeMap<String, i64>> = row.try_get(4)?;
-    let counts =
-        Counts { created: row.try_get(1)?, updated: row.try_get(2)?, unchanged: row.try_get(3)?, unlinked: row.try_get(6)?, refusals: refusals.0 };
+    let counts = Counts {
+        created: row.try_get(1)?,
+        updated: row.try_get(2)?,
+        unchanged: row.try_get(3)?,
+        unlinked: row.try_get(6)?,
+        deleted: row.try_get(7)?,
+        unknown_owners: row.try_get(8)?,
+        refusals: refusals.0,
+    };
     let file: Option<Uuid> = row.try_get(5)?;
     Ok(Some(pb::ImportReport {
         job: name::format_own("contacts", "jobs", job),
@@ -120,6 +133,8 @@ pub async fn read(db: &Db, ctx: &Ctx, scope: &Scope, job: Uuid) -> Result<Option
         unchanged_count: counts.unchanged,
         refused_count: counts.refused(),
         unlinked_count: counts.unlinked,
+        deleted_count: counts.deleted,
+        unknown_owner_count: counts.unknown_owners,
         refusals: counts.refusals.into_iter().map(|(reason, count)| pb::ImportRefusal { reason, count }).collect(),
         refused_file: file.map(|id| name::format_own("contacts", "files", id)).unwrap_or_default(),
     }))
@@ -173,10 +188,11 @@ pub async fn forget(tx: &mut Tx, ctx: &Ctx, job: Uuid) -> Result<bool, Fault> {
     .await?;
     let links = sqlx::query!(
         "delete from import_links where tenant_id = $1 and ctid = any(array(
-           select l.ctid from import_links l where l.tenant_id = $1 and not exists (
-             select from kit.job j where j.tenant_id = $1 and j.id = l.job_id and j.state in (1, 2))
-           limit $2))",
+           select l.ctid from import_links l where l.tenant_id = $1 and (l.job_id = $2 or not exists (
+             select from kit.job j where j.tenant_id = $1 and j.id = l.job_id and j.state in (1, 2)))
+           limit $3))",
         ctx.tenant(),
+        job,
         PIECE
     )
     .execute(tx.conn())

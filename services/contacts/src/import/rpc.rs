@@ -8,9 +8,10 @@ use rapport_kit::jobs::{Asked, Jobs};
 use rapport_kit::{Ctx, Db, Fault, name};
 use rapport_proto::common::v1::Job;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::order::{self, Looked, Order};
-use super::{KIND, mapping, plan, report, suggest};
+use super::{KIND, crosswalk, mapping, plan, report, suggest};
 use crate::contact;
 use crate::layout::Resource;
 use crate::violations::Violations;
@@ -63,10 +64,13 @@ impl Imports {
         let file = self.files.ready(ctx, &request.file, "file").await?;
         let looked = order::look(&self.files, ctx, &file, &request.source.unwrap_or_default()).await?;
         let layout = suggest::layout(resource, &looked.header);
+        let crosswalk = crosswalk::of(layout, resource);
         Ok(pb::InspectImportResponse {
             source: Some(source(&looked)),
             columns: if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { suggest::columns(resource, layout, &looked.header) },
             layout: layout.into(),
+            r#match: crosswalk.and_then(|crosswalk| crosswalk.record_match()),
+            account_match: crosswalk.and_then(|crosswalk| crosswalk.account_match(&looked.header)),
             header: looked.header,
             rows: looked.rows.into_iter().map(|cells| pb::ImportRow { cells }).collect(),
             estimated_row_count: looked.estimated,
@@ -76,34 +80,50 @@ impl Imports {
 
     async fn start(&self, ctx: &Ctx, request: pb::StartImportRequest) -> Result<Job, Fault> {
         let rules = request.rules.ok_or_else(|| Fault::invalid("rules", "is required"))?;
-        let file = self.files.ready(ctx, &request.file, "file").await?;
-        let looked = order::look(&self.files, ctx, &file, &request.source.unwrap_or_default()).await?;
-        // Cards have no header: what a value is they say themselves.
-        let header = if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { looked.header };
-        let (mapping, ..) = plan::checked(ctx, &rules, &header)?;
-        if looked.format == pb::ImportFormat::Vcard && mapping.resource == Resource::Account {
-            return Err(Fault::invalid("rules.collection", "must be contacts: cards are of people"));
-        }
-        let order = Order {
-            rules: Some(rules),
-            encoding: looked.encoding.name().to_owned(),
-            delimiter: looked.dialect.delimiter.into(),
-            quote: looked.dialect.quote.into(),
-            header,
-            begin: looked.begin,
-            line: looked.line,
-            dry_run: request.dry_run,
-            file_name: file.display_name,
-            format: looked.format.into(),
-            sheet: looked.sheet,
-            size: file.size.unwrap_or_default(),
-        };
+        let (file, order) = ordered(&self.files, ctx, &request.file, request.source, rules, request.dry_run).await?;
         let request = prost::Message::encode_to_vec(&order);
-        let job = self.jobs.start(ctx, Asked { kind: KIND, request, input_files: vec![file.id] }).await?;
+        let job = self.jobs.start(ctx, Asked { kind: KIND, request, input_files: vec![file] }).await?;
         let id = name::parse_own("contacts", "jobs", &job.name, "job")?;
         report::begin(&mut self.db.for_tenant(ctx).await?, ctx, id, order.dry_run).await?;
         Ok(job)
     }
+}
+
+/// What is to be done with a file, and its id, after a look at it.
+///
+/// # Errors
+/// Those of InspectImport and StartImport that are about the file and the rules.
+pub async fn ordered(
+    files: &Files,
+    ctx: &Ctx,
+    name: &str,
+    source: Option<pb::ImportSource>,
+    rules: pb::ImportRules,
+    dry_run: bool,
+) -> Result<(Uuid, Order), Fault> {
+    let file = files.ready(ctx, name, "file").await?;
+    let looked = order::look(files, ctx, &file, &source.unwrap_or_default()).await?;
+    // Cards have no header: what a value is they say themselves.
+    let header = if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { looked.header };
+    let (mapping, ..) = plan::checked(ctx, &rules, &header)?;
+    if looked.format == pb::ImportFormat::Vcard && mapping.resource == Resource::Account {
+        return Err(Fault::invalid("rules.collection", "must be contacts: cards are of people"));
+    }
+    let order = Order {
+        rules: Some(rules),
+        encoding: looked.encoding.name().to_owned(),
+        delimiter: looked.dialect.delimiter.into(),
+        quote: looked.dialect.quote.into(),
+        header,
+        begin: looked.begin,
+        line: looked.line,
+        dry_run,
+        file_name: file.display_name,
+        format: looked.format.into(),
+        sheet: looked.sheet,
+        size: file.size.unwrap_or_default(),
+    };
+    Ok((file.id, order))
 }
 
 fn source(looked: &Looked) -> pb::ImportSource {

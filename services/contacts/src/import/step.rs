@@ -5,6 +5,7 @@ use rapport_contacts_api::v1::ImportFormat;
 use rapport_contacts_api::v1::import_match::By;
 use rapport_kit::jobs::{Committed, Run, Step};
 use rapport_kit::{Fault, Tx};
+use uuid::Uuid;
 
 use super::card;
 use super::csv;
@@ -27,11 +28,11 @@ const KEPT: usize = 8 * 1024 * 1024;
 
 /// Where a step begins.
 #[derive(Clone, PartialEq, Message)]
-struct Place {
+pub struct Place {
     /// Byte of the file.
     #[prost(int64, tag = "1")]
     offset: i64,
-    /// Line on which it stands.
+    /// Line on which it stands; while accounts are put below their parents, the last line that this was done for.
     #[prost(int64, tag = "2")]
     line: i64,
     /// Whether the rest of a line that was given up comes first.
@@ -39,7 +40,7 @@ struct Place {
     skipping: bool,
     /// Whether all rows were read, and what was remembered of them is forgotten.
     #[prost(bool, tag = "4")]
-    forgetting: bool,
+    pub forgetting: bool,
     /// Whether all rows were read, and accounts are put below their parents.
     #[prost(bool, tag = "5")]
     linking: bool,
@@ -52,10 +53,13 @@ struct Place {
 }
 
 /// Rows of a file, with the text that they were cut out of.
-struct Batch {
+#[derive(Debug)]
+pub struct Batch {
     text: Vec<u8>,
-    rows: Vec<Row>,
-    next: Place,
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Where the next ones begin; with `forgetting` if there are none.
+    pub next: Place,
 }
 
 /// Does a step.
@@ -79,7 +83,7 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
         ImportFormat::Xlsx if !place.unpacked => return unpack(run, &order).await,
         ImportFormat::Xlsx => sheet(run, &order, place).await?,
         ImportFormat::Vcard => cards(&plan, place).await?,
-        ImportFormat::Csv | ImportFormat::Unspecified => read(run, &order, place).await?,
+        ImportFormat::Csv | ImportFormat::Unspecified => read(run, source(run)?, &order, place).await?,
     };
     match plan.mapping.resource {
         Resource::Contact => contacts(&plan, batch).await,
@@ -102,8 +106,11 @@ fn tally<W>(order: &Order, text: &[u8], planned: Vec<Planned<W>>) -> Tally<W> {
     for row in planned {
         tally.lines.extend(row.keys.iter().map(|_| row.line));
         tally.keys.extend(row.keys);
+        let is_loaded = !matches!(row.outcome, Outcome::Refuse(_));
+        tally.counts.unknown_owners += i64::from(row.unknown_owner && is_loaded);
         match row.outcome {
             Outcome::Keep => tally.counts.unchanged += 1,
+            Outcome::Pass => tally.counts.deleted += 1,
             Outcome::Write(change) => tally.written.push((row.line, *change)),
             Outcome::Refuse(fault) => {
                 *tally.counts.refusals.entry(fault.reason().to_owned()).or_default() += 1;
@@ -156,15 +163,18 @@ async fn accounts(plan: &Plan<'_>, batch: Batch) -> Result<Committed, Fault> {
     if order.dry_run {
         write::end_dry(&mut tx).await?;
     }
-    link::remember(&mut tx, ctx, run.id(), &changes).await?;
+    link::remember(&mut tx, plan, &changes).await?;
     // Parents may stand anywhere in the file.
-    let next = Place { linking: batch.next.forgetting, forgetting: false, ..batch.next };
+    let next = match batch.next.forgetting {
+        true => Place { linking: true, forgetting: false, line: 0, ..batch.next },
+        false => batch.next,
+    };
     commit(plan, tx, tally, next).await
 }
 
 async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
     let mut tx = plan.run.begin().await?;
-    let linked = link::step(&mut tx, plan).await?;
+    let linked = link::step(&mut tx, plan, place.line).await?;
     let mut tally = tally::<()>(plan.order, &[], Vec::new());
     // These were told to be as their rows say.
     (tally.counts.updated, tally.counts.unchanged) = (linked.updated, -linked.updated);
@@ -172,14 +182,21 @@ async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
     for (line, fault) in &linked.left {
         tally.refused.mention(*line, fault);
     }
-    let next = Place { linking: !linked.is_done, forgetting: linked.is_done, ..place };
+    let next = Place { linking: !linked.is_done, forgetting: linked.is_done, line: linked.last, ..place };
     commit(plan, tx, tally, next).await
 }
 
-/// The next rows of the file.
-async fn read(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
+/// The file of an import.
+fn source(run: &Run) -> Result<Uuid, Fault> {
+    run.input_files().first().copied().ok_or_else(|| Fault::internal("an import without a file"))
+}
+
+/// The next rows of a table.
+///
+/// # Errors
+/// NOT_FOUND (RECORD_NOT_FOUND) if it was deleted; what the database answers.
+pub async fn read(run: &Run, file: Uuid, order: &Order, place: Place) -> Result<Batch, Fault> {
     let (ctx, encoding) = (run.ctx(), order.encoding());
-    let file = *run.input_files().first().ok_or_else(|| Fault::internal("an import without a file"))?;
     let place = if place.offset == 0 { Place { offset: order.begin, line: order.line, ..place } } else { place };
     let mut window = Window::open(run.files(), ctx, file, place.offset).await?;
     loop {
@@ -236,7 +253,7 @@ async fn sheet(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
 /// The next cards of the file, each without what is passed over.
 async fn cards(plan: &Plan<'_>, place: Place) -> Result<Batch, Fault> {
     let (run, order, encoding) = (plan.run, plan.order, plan.order.encoding());
-    let file = *run.input_files().first().ok_or_else(|| Fault::internal("an import without a file"))?;
+    let file = source(run)?;
     let place = if place.offset == 0 { Place { offset: order.begin, line: order.line, ..place } } else { place };
     let mut cutter = Cutter::new(place.line);
     let mut read = place.offset;

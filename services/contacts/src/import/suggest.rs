@@ -1,13 +1,15 @@
 //! Which fields the columns of a file seem to be.
 //!
 //! Headers are those that the programs write; a column that none of them has is looked up under the names that people
-//! use. What is not found is left out: nothing is guessed from what stands below.
+//! use. What is not found is left out: nothing is guessed from what stands below. Of Salesforce and Dynamics the
+//! crosswalks say what a column is, and what they leave out is not looked up elsewhere.
 
 use std::collections::HashSet;
 
 use rapport_contacts_api::v1::{self as pb, ImportLayout};
 
-use crate::layout::{Column, Resource};
+use super::crosswalk;
+use crate::layout::{AddressPart, Column, Resource};
 
 /// Headers that tell whose export a file is, the surest first.
 const SIGNATURES: &[(ImportLayout, &[&str])] = &[
@@ -15,7 +17,9 @@ const SIGNATURES: &[(ImportLayout, &[&str])] = &[
     (ImportLayout::GoogleLegacy, &["Given Name|First Name", "E-mail 1 - Type", "E-mail 1 - Value"]),
     (ImportLayout::Thunderbird, &["Primary Email", "Screen Name"]),
     (ImportLayout::Dynamics, &["(Do Not Modify) Contact|(Do Not Modify) Account"]),
+    (ImportLayout::Dynamics, &["contactid|accountid", "lastname|fullname|name"]),
     (ImportLayout::Hubspot, &["Record ID", "Lifecycle Stage"]),
+    (ImportLayout::Salesforce, &["Id", "IsDeleted|OwnerId", "Name|LastName"]),
     (ImportLayout::Salesforce, &["FirstName|Name", "LastName|BillingStreet", "AccountId|MailingStreet|BillingStreet"]),
     (ImportLayout::Outlook, &["E-mail Address", "Business Phone|Business Street|Mobile Phone"]),
 ];
@@ -65,16 +69,13 @@ const OF_CONTACTS: &[(&str, &str)] = &[
     ("Business Phone", "Phone 1"),
     ("Work Phone", "Phone 1"),
     ("Mobile Phone", "Phone 2"),
-    ("MobilePhone", "Phone 2"),
     ("Mobile Phone Number", "Phone 2"),
     ("Mobile Number", "Phone 2"),
     ("Mobile", "Phone 2"),
     ("Home Phone", "Phone 3"),
-    ("HomePhone", "Phone 3"),
     ("Business Phone 2", "Phone 4"),
     ("Home Phone 2", "Phone 5"),
     ("Other Phone", "Phone 6"),
-    ("OtherPhone", "Phone 6"),
     ("Web Page 1", "Web 1"),
     ("Web Page 2", "Web 2"),
     ("Website", "Web 1"),
@@ -88,11 +89,6 @@ const OF_CONTACTS: &[(&str, &str)] = &[
     ("Work State", "Address 1 - State"),
     ("Work ZipCode", "Address 1 - Postal code"),
     ("Work Country", "Address 1 - Country"),
-    ("MailingStreet", "Address 1 - Street"),
-    ("MailingCity", "Address 1 - City"),
-    ("MailingState", "Address 1 - State"),
-    ("MailingPostalCode", "Address 1 - Postal code"),
-    ("MailingCountry", "Address 1 - Country"),
     ("Street", "Address 1 - Street"),
     ("City", "Address 1 - City"),
     ("Home Street", "Address 2 - Street"),
@@ -116,7 +112,6 @@ const OF_ACCOUNTS: &[(&str, &str)] = &[
     ("Number of Employees", "Employees"),
     ("NumberOfEmployees", "Employees"),
     ("Employees", "Employees"),
-    ("AnnualRevenue", "Annual revenue"),
     ("Website", "Website"),
     ("Web site", "Website"),
     ("Year established", "Founded"),
@@ -127,20 +122,10 @@ const OF_ACCOUNTS: &[(&str, &str)] = &[
     ("Phone", "Phone 1"),
     ("Phone Number", "Phone 1"),
     ("Email", "E-mail 1"),
-    ("BillingStreet", "Address 1 - Street"),
-    ("BillingCity", "Address 1 - City"),
-    ("BillingState", "Address 1 - State"),
-    ("BillingPostalCode", "Address 1 - Postal code"),
-    ("BillingCountry", "Address 1 - Country"),
 ];
 
-/// Ids that programs have for the people and organisations in their exports, and the system that gave them.
-const IDS: &[(ImportLayout, &str, &str)] = &[
-    (ImportLayout::Hubspot, "Record ID", "External id - hubspot"),
-    (ImportLayout::Salesforce, "Id", "External id - salesforce"),
-    (ImportLayout::Dynamics, "(Do Not Modify) Contact", "External id - dynamics"),
-    (ImportLayout::Dynamics, "(Do Not Modify) Account", "External id - dynamics"),
-];
+/// Ids that programs without a crosswalk have for the people in their exports, and the system that gave them.
+const IDS: &[(ImportLayout, &str, &str)] = &[(ImportLayout::Hubspot, "Record ID", "External id - hubspot")];
 
 /// Groups as Google numbers them, and what we call the same parts.
 const NUMBERED: &[(&str, &str)] = &[
@@ -173,16 +158,34 @@ pub fn layout(resource: Resource, header: &[String]) -> ImportLayout {
     if is_own { ImportLayout::Rapport } else { ImportLayout::Unspecified }
 }
 
-/// A mapping that suits the header; each field once.
+/// A mapping that suits the header; each field once, but for further lines of a street, and what is constant beside them.
 #[must_use]
 pub fn columns(resource: Resource, layout: ImportLayout, header: &[String]) -> Vec<pb::ImportColumn> {
+    let crosswalk = crosswalk::of(layout, resource);
     let mut taken = HashSet::new();
-    let mut columns = Vec::new();
+    let (mut columns, mut constants): (Vec<pb::ImportColumn>, Vec<(Column, String)>) = (Vec::new(), Vec::new());
     for (index, name) in header.iter().enumerate() {
-        let Some(target) = target(resource, layout, name.trim()) else { continue };
-        let is_first = header.iter().position(|other| other == name) == Some(index);
-        if is_first && taken.insert(target.clone()) {
+        let entry = crosswalk.and_then(|crosswalk| crosswalk.entry(name.trim()));
+        let target = match entry {
+            Some(entry) => Column::parse(resource, &entry.fills),
+            None => target(resource, layout, name.trim()),
+        };
+        let Some(target) = target else { continue };
+        if header.iter().position(|other| other == name) != Some(index) {
+            continue;
+        }
+        if taken.insert(target.clone()) {
             columns.push(pb::ImportColumn { target: target.to_string(), header: name.clone(), ..pb::ImportColumn::default() });
+        } else if let (Some(_), Column::Address(_, AddressPart::Street)) = (entry, &target) {
+            let street = columns.iter_mut().find(|column| column.target == target.to_string());
+            street.into_iter().for_each(|column| column.further_headers.push(name.clone()));
+        }
+        let beside = entry.and_then(|entry| entry.beside.as_ref());
+        constants.extend(beside.and_then(|(field, value)| Some((Column::parse(resource, field)?, value.clone()))));
+    }
+    for (target, constant) in constants {
+        if taken.insert(target.clone()) {
+            columns.push(pb::ImportColumn { target: target.to_string(), constant, ..pb::ImportColumn::default() });
         }
     }
     columns
@@ -231,6 +234,8 @@ mod tests {
             ("Title,First Name,Last Name,Business Street,Business Phone,E-mail Address", ImportLayout::Outlook),
             ("Record ID,First Name,Last Name,Email,Lifecycle Stage", ImportLayout::Hubspot),
             ("Id,FirstName,LastName,MailingStreet", ImportLayout::Salesforce),
+            ("Id,IsDeleted,AccountId,LastName", ImportLayout::Salesforce),
+            ("contactid,lastname,parentcustomerid", ImportLayout::Dynamics),
             ("(Do Not Modify) Contact,Full Name,Email", ImportLayout::Dynamics),
             ("First Name,Primary Email,Screen Name", ImportLayout::Thunderbird),
             ("Record,Given name,E-mail 1", ImportLayout::Rapport),
@@ -258,5 +263,35 @@ mod tests {
         let suggested = columns(Resource::Contact, ImportLayout::Outlook, &header);
         let told: Vec<(&str, &str)> = suggested.iter().map(|column| (column.header.as_str(), column.target.as_str())).collect();
         assert_eq!(told, [("Title", "Salutation"), ("First Name", "Given name"), ("Email", "E-mail 1"), ("Phone 2 - Value", "Phone 2")]);
+    }
+
+    #[test]
+    fn an_export_with_a_crosswalk_is_mapped_by_it_and_what_it_leaves_out_is_not_guessed() {
+        let header = header("Id,IsDeleted,Name,ParentId,BillingStreet,Phone,Description,Type,OwnerId,Region__c");
+        let suggested = columns(Resource::Account, ImportLayout::Salesforce, &header);
+        let told: Vec<(&str, &str)> = suggested
+            .iter()
+            .map(|column| (column.target.as_str(), if column.header.is_empty() { column.constant.as_str() } else { column.header.as_str() }))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("External id - salesforce", "Id"),
+                ("Deleted", "IsDeleted"),
+                ("Name", "Name"),
+                ("Parent", "ParentId"),
+                ("Address 1 - Street", "BillingStreet"),
+                ("Phone 1", "Phone"),
+                ("Owner", "OwnerId"),
+                ("Address 1 - Kind", "billing"),
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_of_a_street_in_columns_of_their_own_are_one_street() {
+        let suggested = columns(Resource::Contact, ImportLayout::Dynamics, &header("contactid,address1_line1,address1_line2,address1_line3"));
+        let street = suggested.iter().find(|column| column.target == "Address 1 - Street").expect("a street");
+        assert_eq!((street.header.as_str(), street.further_headers.as_slice()), ("address1_line1", header("address1_line2,address1_line3").as_slice()));
     }
 }

@@ -3,21 +3,32 @@
 use std::collections::HashMap;
 
 use rapport_kit::jobs::Run;
-use rapport_kit::{Ctx, Fault, Tx, journal, name};
+use rapport_kit::{Fault, Tx, journal, name};
 use uuid::Uuid;
 
-use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
+use super::{Left, Pass, Span, begin_try, edited, end_try, passes, scopes};
 use crate::account::{Account, COLLECTION, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql, tree};
 use crate::{batch, events};
 
-/// Takes back what a job did to accounts; answers those that stay as they are. The tree is held until the step ends.
+/// What became of an account.
+enum Undone {
+    /// It is what it was.
+    Written,
+    /// It was already.
+    Nothing,
+    /// It waits for its children.
+    Waits,
+}
+
+/// Takes back what a job did to accounts; answers those that stay as they are, and how many were dealt with. The tree is
+/// held until the step ends.
 ///
 /// # Errors
 /// ABORTED (CONTENDED); what the database answers.
-pub async fn undo(tx: &mut Tx, run: &Run, job: Uuid, spans: &[Span]) -> Result<Vec<Left>, Fault> {
+pub async fn undo(tx: &mut Tx, run: &Run, pass: &mut Pass, spans: &[Span]) -> Result<(Vec<Left>, usize), Fault> {
     let ctx = run.ctx();
     if spans.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     tree::lock(tx, ctx).await?;
     let ids: Vec<Uuid> = spans.iter().map(|span| span.record).collect();
@@ -26,26 +37,42 @@ pub async fn undo(tx: &mut Tx, run: &Run, job: Uuid, spans: &[Span]) -> Result<V
     let seen = by_id(sql::get_many(tx.conn(), ctx, &read, &ids).await?);
     let changeable = by_id(sql::get_many(tx.conn(), ctx, &update, &ids).await?);
     let deletable = by_id(sql::get_many(tx.conn(), ctx, &delete, &ids).await?);
-    let mut left = Vec::new();
+    let (mut left, mut done) = (Vec::new(), 0);
     for span in spans {
         let name = name::format(COLLECTION, span.record);
+        let waited = seen.get(&span.record).is_some_and(|account| may_wait(*span, account)) && deletable.contains_key(&span.record);
+        // The others were dealt with in the first pass.
+        if pass.again && !waited {
+            continue;
+        }
         let undone = match seen.get(&span.record) {
             None => Err(Fault::not_found(&name)),
             Some(_) if span.first == 1 && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(account) if account.is_deleted() && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(_) if span.first > 1 && !changeable.contains_key(&span.record) => Err(batch::read_only(&name)),
-            Some(account) => undo_one(tx, run, job, *span, account.clone()).await,
+            Some(account) => undo_one(tx, run, *pass, *span, account.clone()).await,
         };
         match undone {
-            Ok(()) => {}
+            Ok(Undone::Waits) => {
+                pass.waited = true;
+                continue;
+            }
+            Ok(Undone::Written) => pass.advanced = true,
+            Ok(Undone::Nothing) => {}
             Err(fault) if passes(&fault) => return Err(fault),
             Err(fault) => left.push(Left { name, reason: fault.reason() }),
         }
+        done += 1;
     }
-    Ok(left)
+    Ok((left, done))
 }
 
-async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Account) -> Result<(), Fault> {
+/// Whether the account is one that the job made and nobody has changed, so that it goes to the bin behind its children.
+fn may_wait(span: Span, account: &Account) -> bool {
+    span.first == 1 && span.unbroken && account.version() == span.last && !account.is_deleted()
+}
+
+async fn undo_one(tx: &mut Tx, run: &Run, pass: Pass, span: Span, mut account: Account) -> Result<Undone, Fault> {
     let ctx = run.ctx();
     let is_untouched = span.unbroken && account.version() == span.last;
     let before = account.details().clone();
@@ -56,7 +83,7 @@ async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Ac
         }
         // One that is in the bin already is what it is to be, whoever put it there.
         if account.is_deleted() {
-            return Ok(());
+            return Ok(Undone::Nothing);
         }
         account.delete(ctx.now())
     } else if account.is_deleted() && is_untouched {
@@ -70,34 +97,19 @@ async fn undo_one(tx: &mut Tx, run: &Run, job: Uuid, span: Span, mut account: Ac
         require_writable(run, &stands, &account)?;
         fact
     };
-    let Some(fact) = fact else { return Ok(()) };
+    let Some(fact) = fact else { return Ok(Undone::Nothing) };
     if !is_untouched {
         return Err(edited());
     }
     if fact == Fact::Deleted {
-        require_no_others(tx, ctx, job, account.id()).await?;
+        match tree::require_no_children(tx, ctx, account.id()).await {
+            Err(fault) if !pass.last && !passes(&fault) => return Ok(Undone::Waits),
+            free => free?,
+        }
     } else if let Some(parent) = account.details().parent.filter(|parent| fact == Fact::Undeleted || before.parent != Some(*parent)) {
         tree::require_place(tx, ctx, account.id(), parent).await?;
     }
-    write(tx, run, &account, fact).await
-}
-
-/// Refuses to delete an account that live ones name as parent, but for those that the same job put there: they go or
-/// move back with it.
-async fn require_no_others(tx: &mut Tx, ctx: &Ctx, job: Uuid, account: Uuid) -> Result<(), Fault> {
-    let has_others = sqlx::query_scalar!(
-        r#"select exists (
-             select from accounts a where a.tenant_id = $1 and a.parent_id = $2 and a.deleted_at is null
-               and a.version is distinct from (
-                 select max(j.version) from kit.journal j where j.tenant_id = $1 and j.record_id = a.id and j.job_id = $3)
-           ) as "exists!""#,
-        ctx.tenant(),
-        account,
-        job
-    )
-    .fetch_one(tx.conn())
-    .await?;
-    if has_others { tree::require_no_children(tx, ctx, account).await } else { Ok(()) }
+    write(tx, run, &account, fact).await.map(|()| Undone::Written)
 }
 
 async fn write(tx: &mut Tx, run: &Run, account: &Account, fact: Fact) -> Result<(), Fault> {

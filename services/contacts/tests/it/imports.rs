@@ -4,6 +4,8 @@ mod accounts;
 mod cards;
 mod cells;
 mod desk;
+mod edges;
+mod migration;
 mod published;
 mod rounds;
 mod workbooks;

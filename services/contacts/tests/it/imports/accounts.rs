@@ -20,10 +20,7 @@ fn by_name(mode: ImportMode) -> pb::ImportRules {
 }
 
 async fn live(desk: &Desk) -> BTreeMap<String, pb::Account> {
-    let request = pb::ListAccountsRequest { page_size: 1000, ..pb::ListAccountsRequest::default() };
-    let page = desk.accounts().list_accounts(desk.clerk.request(request)).await.expect("a list").into_inner();
-    let told = |account: pb::Account| (account.display_name.clone(), pb::Account { etag: String::new(), update_time: None, ..account });
-    page.accounts.into_iter().map(told).collect()
+    desk.live_accounts().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +30,8 @@ async fn accounts_are_put_below_parents_that_stand_later_in_the_file() {
     assert!(live(&desk).await.is_empty());
     let (job, report) = desk.import(TREE.as_bytes(), by_name(ImportMode::CreateOrUpdate)).await;
     assert_eq!((counts(&report), refusals(&report), report.unlinked_count), ([5, 0, 0, 1], vec![("FIELD_INVALID", 1)], 2));
-    assert_eq!((counts(&dry), refusals(&dry)), (counts(&report), refusals(&report)));
+    assert_eq!((counts(&dry), refusals(&dry), dry.unlinked_count), (counts(&report), refusals(&report), 2));
+    assert_eq!(desk.download(&dry.refused_file).await, desk.download(&report.refused_file).await);
     let accounts = live(&desk).await;
     assert_eq!(accounts["Child"].parent, accounts["Parent"].name);
     assert_eq!(accounts["Parent"].parent, accounts["Uppermost"].name);

@@ -1,5 +1,6 @@
 //! A service that imports, with somebody who may do everything, and processes beside it that can die.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::export_service_client::ExportServiceClient;
 use rapport_contacts_api::v1::import_service_client::ImportServiceClient;
 use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
+use rapport_contacts_api::v1::reconciliation_service_client::ReconciliationServiceClient;
 use rapport_kit::config::Config;
 use rapport_kit::db::{Logins, PoolConfig};
 use rapport_kit::files::Files;
@@ -81,6 +83,10 @@ impl Desk {
         ExportServiceClient::new(self.channel.clone())
     }
 
+    pub(crate) fn reconciliations(&self) -> ReconciliationServiceClient<Channel> {
+        ReconciliationServiceClient::new(self.channel.clone())
+    }
+
     pub(crate) fn merges(&self) -> MergeServiceClient<Channel> {
         MergeServiceClient::new(self.channel.clone())
     }
@@ -114,7 +120,13 @@ impl Desk {
     }
 
     pub(crate) async fn inspect(&self, file: &str) -> Result<pb::InspectImportResponse, Status> {
-        let request = pb::InspectImportRequest { file: file.to_owned(), ..pb::InspectImportRequest::default() };
+        self.inspect_as("contacts", file).await
+    }
+
+    /// Looks at a file whose rows are to become records of `collection`.
+    pub(crate) async fn inspect_as(&self, collection: &str, file: &str) -> Result<pb::InspectImportResponse, Status> {
+        let collection = collection.to_owned();
+        let request = pb::InspectImportRequest { file: file.to_owned(), collection, ..pb::InspectImportRequest::default() };
         Ok(self.imports().inspect_import(self.clerk.request(request)).await?.into_inner())
     }
 
@@ -237,7 +249,20 @@ impl Desk {
         sqlx::query_scalar(query).fetch_one(&mut self.superuser().await).await.expect("a count")
     }
 
-    async fn superuser(&self) -> PgConnection {
+    /// Every live account by its name, without what changes with every change.
+    pub(crate) async fn live_accounts(&self) -> BTreeMap<String, pb::Account> {
+        let request = pb::ListAccountsRequest { page_size: 1000, ..pb::ListAccountsRequest::default() };
+        let page = self.accounts().list_accounts(self.clerk.request(request)).await.expect("a list").into_inner();
+        let told = |account: pb::Account| (account.display_name.clone(), pb::Account { etag: String::new(), update_time: None, ..account });
+        page.accounts.into_iter().map(told).collect()
+    }
+
+    /// The database as the role that sees every tenant.
+    pub(crate) fn system(&self) -> SystemDb {
+        SystemDb::new(self.logins.system.expose_secret(), PoolConfig::default()).expect("an address")
+    }
+
+    pub(crate) async fn superuser(&self) -> PgConnection {
         let own: PgConnectOptions = self.logins.system.expose_secret().parse().expect("an address");
         let admin: PgConnectOptions = Infra::from_environment().postgres.expose_secret().parse().expect("an address");
         admin.database(own.get_database().expect("the address names a database")).connect().await.expect("the superuser may connect")
@@ -258,7 +283,7 @@ pub(crate) fn column(target: &str, header: &str) -> pb::ImportColumn {
 pub(crate) fn counts(report: &pb::ImportReport) -> [i64; 4] {
     assert_eq!(
         report.row_count,
-        report.created_count + report.updated_count + report.unchanged_count + report.refused_count,
+        report.created_count + report.updated_count + report.unchanged_count + report.deleted_count + report.refused_count,
         "every row is counted once"
     );
     [report.created_count, report.updated_count, report.unchanged_count, report.refused_count]

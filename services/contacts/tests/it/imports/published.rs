@@ -8,7 +8,7 @@ use rapport_contacts_api::v1::import_match::By;
 use super::desk::{Desk, column, counts, refusals};
 
 /// The folder with the published files, or a word that the test did not run.
-fn shared(test: &str) -> Option<PathBuf> {
+pub(super) fn shared(test: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("RAPPORT_SHARED").map(|folder| PathBuf::from(folder).join("data"));
     if folder.is_none() {
         eprintln!("SKIPPED: {test}: RAPPORT_SHARED does not name the folder of the published files");

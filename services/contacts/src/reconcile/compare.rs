@@ -1,0 +1,126 @@
+//! Rows against the records that they are about.
+
+use std::collections::HashMap;
+
+use rapport_contacts_api::v1 as pb;
+use rapport_kit::{Fault, name};
+use uuid::Uuid;
+
+use super::report::{self, Side};
+use super::step::is_missing;
+use crate::account::{self, Account};
+use crate::contact::{self, Contact};
+use crate::import::plan::{self, Outcome, Plan, Planned};
+use crate::import::row::Row;
+use crate::import::{self, report as rows, write};
+
+/// What is to be remembered of rows, with their lines, and how many there were.
+type Remembered = (Vec<String>, Vec<i64>, i64);
+
+/// Compares rows of accounts; parents as well.
+///
+/// # Errors
+/// What the database answers.
+pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<Remembered, Fault> {
+    let (run, ctx) = (plan.run, plan.run.ctx());
+    let planned = import::account::plan(plan, rows).await?;
+    let ids: Vec<Uuid> = planned.iter().filter_map(|row| plan::matched(&row.keys)).collect();
+    let scope = ctx.scope_of("contacts.account.read");
+    let found = account::sql::get_many(&mut run.db().for_tenant(ctx).await?, ctx, &scope, &ids).await?;
+    let here: HashMap<Uuid, Account> = found.into_iter().map(|account| (account.id(), account)).collect();
+    let parents: Vec<&str> = planned.iter().filter_map(parent).collect();
+    let linked = plan.linked(parents.iter().filter_map(|cell| plan.link.key(cell)).collect()).await?;
+    let called = called(plan, &parents).await?;
+    let mut remembered = Remembered::default();
+    for row in planned {
+        let mut fields = Vec::new();
+        let before = plan::matched(&row.keys).and_then(|id| here.get(&id));
+        if let (Outcome::Write(change), Some(before)) = (&row.outcome, before) {
+            if let Some(decided) = &change.decided {
+                let (stands, after) = (account::convert::to_proto(before.clone()), account::convert::to_proto(decided.account.clone()));
+                fields.extend(account::convert::PATHS.iter().filter(|path| account::convert::merge(before, &after, &[**path]) != stands).copied());
+            }
+            match (change.parent.as_str(), linked.one(&plan.link, &change.parent)) {
+                ("", _) => {}
+                (_, Ok(parent)) if before.details().parent == Some(parent) => {}
+                (_, Ok(_)) => fields.push("parent"),
+                (cell, Err(_)) => report::dangling(told, row.line, cell, stands_in_a_file(plan, &called, cell)),
+            }
+        }
+        if let Some(before) = before.filter(|_| !matches!(row.outcome, Outcome::Refuse(_))) {
+            report::add(told, &account::convert::to_proto(before.clone()), Side::Here);
+        }
+        count(told, row, account::COLLECTION, &fields, &mut remembered);
+    }
+    Ok(remembered)
+}
+
+/// Compares rows of contacts.
+///
+/// # Errors
+/// What the database answers.
+pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<Remembered, Fault> {
+    let (run, ctx) = (plan.run, plan.run.ctx());
+    let planned = import::contact::plan(plan, rows).await?;
+    let differ = planned.iter().filter(|row| matches!(row.outcome, Outcome::Write(_)));
+    let ids: Vec<Uuid> = differ.filter_map(|row| plan::matched(&row.keys)).collect();
+    let scope = ctx.scope_of("contacts.contact.read");
+    let found = contact::sql::get_many(&mut run.db().for_tenant(ctx).await?, ctx, &scope, &ids).await?;
+    let here: HashMap<Uuid, Contact> = found.into_iter().map(|contact| (contact.id(), contact)).collect();
+    let dangling: Vec<&str> = planned.iter().flat_map(|row| &row.dangling).map(String::as_str).collect();
+    let called = called(plan, &dangling).await?;
+    let mut remembered = Remembered::default();
+    for row in planned {
+        let mut fields = Vec::new();
+        if let (Outcome::Write(change), Some(before)) = (&row.outcome, plan::matched(&row.keys).and_then(|id| here.get(&id))) {
+            let (stands, after) = (contact::convert::to_proto(before.clone()), contact::convert::to_proto(change.contact.clone()));
+            fields.extend(contact::convert::PATHS.iter().filter(|path| contact::convert::merge(before, &after, &[**path]) != stands).copied());
+        }
+        for cell in &row.dangling {
+            report::dangling(told, row.line, cell, stands_in_a_file(plan, &called, cell));
+        }
+        count(told, row, contact::COLLECTION, &fields, &mut remembered);
+    }
+    Ok(remembered)
+}
+
+fn parent(row: &Planned<import::account::Change>) -> Option<&str> {
+    match &row.outcome {
+        Outcome::Write(change) => Some(change.parent.as_str()).filter(|parent| !parent.is_empty()),
+        _ => None,
+    }
+}
+
+/// Of what cells call accounts, those that rows of the files are called.
+async fn called(plan: &Plan<'_>, cells: &[&str]) -> Result<HashMap<String, i64>, Fault> {
+    let keys: Vec<String> = cells.iter().filter_map(|cell| plan.link.key(cell)).filter(|key| !key.contains('\0')).map(|key| write::called(&key)).collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ctx = plan.run.ctx();
+    rows::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await
+}
+
+fn stands_in_a_file(plan: &Plan<'_>, called: &HashMap<String, i64>, cell: &str) -> bool {
+    plan.link.key(cell).is_some_and(|key| called.contains_key(&write::called(&key)))
+}
+
+/// Counts a row, once.
+fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fields: &[&str], remembered: &mut Remembered) {
+    told.row_count += 1;
+    match &row.outcome {
+        Outcome::Pass => told.deleted_count += 1,
+        Outcome::Refuse(fault) if is_missing(fault) => report::missing(told, row.line),
+        Outcome::Refuse(fault) => report::uncompared(told, fault.reason()),
+        Outcome::Keep => told.found_count += 1,
+        Outcome::Write(_) => {
+            told.found_count += 1;
+            let record = plan::matched(&row.keys).map(|id| name::format(collection, id)).unwrap_or_default();
+            report::differing(told, row.line, &record, fields);
+        }
+    }
+    let (keys, lines, done) = remembered;
+    keys.extend(row.keys);
+    lines.resize(keys.len(), row.line);
+    *done += 1;
+}
