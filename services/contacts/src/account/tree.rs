@@ -171,8 +171,3 @@ pub async fn children(conn: &mut Conn, ctx: &Ctx, account: Uuid, limit: i64) -> 
     .await?;
     Ok(children)
 }
-
-fn too_deep() -> Fault {
-    Fault::precondition("HIERARCHY_TOO_DEEP", format!("Accounts form at most {} levels; choose a parent further up.", limits::LEVELS))
-        .with("max", limits::LEVELS.to_string())
-}
