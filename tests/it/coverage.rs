@@ -9,6 +9,7 @@ pub(crate) mod errors;
 mod identity;
 mod jobs;
 mod lists;
+mod mappings;
 mod merges;
 mod repeats;
 mod scene;

@@ -7,6 +7,7 @@ mod duplicates;
 mod files;
 mod identity;
 mod lists;
+mod mappings;
 mod merges;
 mod model;
 mod views;

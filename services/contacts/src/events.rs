@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
 use crate::duplicate::{self, rule};
+use crate::import_mapping::{self, ImportMapping};
 use crate::merge::{self, Merge};
 use crate::search::Kind;
 use crate::view::{self, View};
@@ -127,6 +128,20 @@ pub fn view(ctx: &Ctx, view: &View, fact: view::Fact) -> Result<Entry, Fault> {
         view::Fact::Created => journal::entry(ctx, record, &pb::ViewCreated { view: state }, Vec::new()),
         view::Fact::Updated => journal::entry(ctx, record, &pb::ViewUpdated { view: state }, Vec::new()),
         view::Fact::Deleted => journal::entry(ctx, record, &pb::ViewDeleted { name: view.name() }, Vec::new()),
+    }
+}
+
+/// The journal entry of what happened to a saved mapping.
+///
+/// # Errors
+/// INVALID_ARGUMENT (RECORD_TOO_LARGE).
+pub fn import_mapping(ctx: &Ctx, mapping: &ImportMapping, fact: import_mapping::Fact) -> Result<Entry, Fault> {
+    let record = Record { collection: import_mapping::COLLECTION, id: mapping.id(), version: mapping.version() };
+    let state = Some(import_mapping::convert::to_proto(mapping));
+    match fact {
+        import_mapping::Fact::Created => journal::entry(ctx, record, &pb::ImportMappingCreated { import_mapping: state }, Vec::new()),
+        import_mapping::Fact::Updated => journal::entry(ctx, record, &pb::ImportMappingUpdated { import_mapping: state }, Vec::new()),
+        import_mapping::Fact::Deleted => journal::entry(ctx, record, &pb::ImportMappingDeleted { name: mapping.name() }, Vec::new()),
     }
 }
 

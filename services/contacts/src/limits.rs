@@ -40,6 +40,8 @@ pub const DISPLAY_NAME: usize = 255;
 pub const WEBSITE: usize = 512;
 /// Levels of accounts, from the uppermost to the lowest.
 pub const LEVELS: i32 = 32;
+/// Letters of a header that a saved mapping has.
+pub const HEADER: usize = 255;
 /// Columns of a view.
 pub const COLUMNS: usize = 50;
 /// Names of one batch read.

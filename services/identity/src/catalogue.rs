@@ -58,7 +58,7 @@ fn is_always_shown(message: &str, field: &str) -> bool {
     match message {
         "Account" | "Contact" => matches!(field, "name" | "etag" | "create_time" | "update_time" | "delete_time"),
         "ContactPoint" => matches!(field, "kind" | "primary" | "status" | "region"),
-        "View" | "DuplicateRule" | "DuplicatePair" => true,
+        "View" | "ImportMapping" | "DuplicateRule" | "DuplicatePair" => true,
         _ => false,
     }
 }

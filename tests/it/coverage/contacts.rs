@@ -10,7 +10,7 @@ use rapport_proto::common::v1 as pb;
 use rapport_proto::google_type::{Date, PostalAddress};
 
 use super::scene::{Scene, Valid};
-use super::{dead_letters, duplicates, jobs, merges, work};
+use super::{dead_letters, duplicates, jobs, mappings, merges, work};
 
 const SEARCH: &str = "/rapport.contacts.v1.SearchService/SearchRecords";
 
@@ -65,6 +65,11 @@ pub(super) fn valid<'a>(scene: &'a Scene, path: &str) -> Option<BoxFuture<'a, Va
         "/rapport.contacts.v1.ViewService/CreateView" => Box::pin(create_view(scene)),
         "/rapport.contacts.v1.ViewService/UpdateView" => Box::pin(update_view(scene)),
         "/rapport.contacts.v1.ViewService/DeleteView" => Box::pin(delete_view(scene)),
+        "/rapport.contacts.v1.ImportMappingService/GetImportMapping" => Box::pin(mappings::get(scene)),
+        "/rapport.contacts.v1.ImportMappingService/ListImportMappings" => Box::pin(mappings::list(scene)),
+        "/rapport.contacts.v1.ImportMappingService/CreateImportMapping" => Box::pin(mappings::create(scene)),
+        "/rapport.contacts.v1.ImportMappingService/UpdateImportMapping" => Box::pin(mappings::update(scene)),
+        "/rapport.contacts.v1.ImportMappingService/DeleteImportMapping" => Box::pin(mappings::delete(scene)),
         "/rapport.contacts.v1.BulkService/PreviewBulkChange" => Box::pin(work::preview_bulk_change(scene)),
         "/rapport.contacts.v1.BulkService/StartBulkChange" => Box::pin(work::start_bulk_change(scene)),
         "/rapport.contacts.v1.ExportService/ExportContacts" => Box::pin(work::export(scene, Noun::Contact)),

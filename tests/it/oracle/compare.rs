@@ -58,6 +58,7 @@ impl Comparison<'_> {
             }
         }
         self.views(&eye, Verdict::Allowed).await;
+        self.mappings(&eye, Verdict::Allowed).await;
         self.duplicates(&eye, Verdict::Allowed).await;
         self.merges(&eye, Verdict::Allowed).await;
         self.merges_of_accounts(&eye, Verdict::Allowed).await;
@@ -79,6 +80,7 @@ impl Comparison<'_> {
             }
             self.search(eye).await;
             self.views(eye, Verdict::Denied).await;
+            self.mappings(eye, Verdict::Denied).await;
             self.duplicates(eye, Verdict::Denied).await;
             self.merges(eye, Verdict::Denied).await;
             self.merges_of_accounts(eye, Verdict::Denied).await;

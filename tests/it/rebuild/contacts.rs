@@ -46,6 +46,8 @@ pub(super) fn rows(records: &[Record], of_identity: &[Record]) -> Rows {
     rows.insert("public.search_doc", index.collect());
     let views = of::<pb::View>(records, "contactsViews").filter(|(record, _)| !record.deleted);
     rows.insert("public.views", views.map(|(record, state)| view(record, &state)).collect());
+    let mappings = of::<pb::ImportMapping>(records, "importMappings").filter(|(record, _)| !record.deleted);
+    rows.insert("public.import_mappings", mappings.map(|(record, state)| import_mapping(record, &state)).collect());
     let rules = of::<pb::DuplicateRule>(records, "duplicateRules").filter(|(record, _)| !record.deleted);
     rows.insert("public.duplicate_rules", rules.map(|(record, state)| duplicate_rule(record, &state)).collect());
     rows.insert("public.merges", of::<pb::Merge>(records, "merges").map(|(record, state)| merge(record, &state)).collect());
@@ -166,6 +168,29 @@ fn view(record: &Record, state: &pb::View) -> Value {
         "columns": state.columns,
         "visibility": state.visibility,
         "team_id": id(&state.team),
+        "created_at": time(state.create_time),
+        "updated_at": time(state.update_time),
+    })
+}
+
+/// A saved mapping. Its rules are stored as they were sent.
+fn import_mapping(record: &Record, state: &pb::ImportMapping) -> Value {
+    let (owner_kind, owner) = owner(&state.owner);
+    let rules = state.rules.clone().unwrap_or_default();
+    let bytes: String = rules.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "tenant_id": record.tenant,
+        "id": record.id,
+        "version": record.version,
+        "owner_kind": owner_kind,
+        "owner_id": owner,
+        "display_name": state.display_name,
+        "name_folded": fold(&state.display_name),
+        "collection": rules.collection,
+        "format": state.format,
+        "header": state.header,
+        "rules": format!("\\x{bytes}"),
+        "visibility": state.visibility,
         "created_at": time(state.create_time),
         "updated_at": time(state.update_time),
     })

@@ -121,7 +121,7 @@ impl<'a> Plan<'a> {
     /// the import was asked for.
     pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
         let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
-        let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header)?;
+        let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header, "rules")?;
         Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false })
     }
 
@@ -205,20 +205,25 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Reads and checks `rules` for a file with this header, under the caller's rights.
+/// Reads and checks `rules` for a file with this header, under the caller's rights; a request has them in `within`.
 ///
 /// # Errors
 /// As [`Plan::of`].
-pub fn checked<'a>(ctx: &Ctx, rules: &'a pb::ImportRules, header: &[String]) -> Result<(Mapping, Match<'a>, Link<'a>, OwnerTable<'a>), Fault> {
-    let mapping = Mapping::parse(rules, header)?;
+pub fn checked<'a>(
+    ctx: &Ctx,
+    rules: &'a pb::ImportRules,
+    header: &[String],
+    within: &str,
+) -> Result<(Mapping, Match<'a>, Link<'a>, OwnerTable<'a>), Fault> {
+    let mapping = Mapping::parse(rules, header, within)?;
     let mut found = Violations::default();
-    let way = Match::parse(&mut found, "rules.match", mapping.resource, rules.r#match.as_ref());
-    let link = Match::parse(&mut found, "rules.account_match", Resource::Account, rules.account_match.as_ref());
+    let way = Match::parse(&mut found, &format!("{within}.match"), mapping.resource, rules.r#match.as_ref());
+    let link = Match::parse(&mut found, &format!("{within}.account_match"), Resource::Account, rules.account_match.as_ref());
     if matches!(link.by, By::Email | By::Phone) {
-        found.add("rules.account_match.by", "must be an external id, the number or the name of the account");
+        found.add(format!("{within}.account_match.by"), "must be an external id, the number or the name of the account");
     }
     if matches!(rules.mode(), ImportMode::CreateOrUpdate | ImportMode::Update) && way.by == By::Unspecified {
-        found.add("rules.match", "is required, unless every row becomes a new record");
+        found.add(format!("{within}.match"), "is required, unless every row becomes a new record");
     }
     let owners = OwnerTable::parse(&mut found, rules);
     found.finish()?;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::order::{self, Looked, Order};
 use super::{KIND, crosswalk, mapping, plan, report, suggest};
 use crate::contact;
+use crate::import_mapping;
 use crate::layout::Resource;
 use crate::violations::Violations;
 
@@ -65,6 +66,7 @@ impl Imports {
         let looked = order::look(&self.files, ctx, &file, &request.source.unwrap_or_default()).await?;
         let layout = suggest::layout(resource, &looked.header);
         let crosswalk = crosswalk::of(layout, resource);
+        let mappings = import_mapping::fitting(&self.db, ctx, resource, looked.format, &looked.header).await?;
         Ok(pb::InspectImportResponse {
             source: Some(source(&looked)),
             columns: if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { suggest::columns(resource, layout, &looked.header) },
@@ -75,11 +77,17 @@ impl Imports {
             rows: looked.rows.into_iter().map(|cells| pb::ImportRow { cells }).collect(),
             estimated_row_count: looked.estimated,
             sheets: looked.sheets,
+            mappings,
         })
     }
 
     async fn start(&self, ctx: &Ctx, request: pb::StartImportRequest) -> Result<Job, Fault> {
-        let rules = request.rules.ok_or_else(|| Fault::invalid("rules", "is required"))?;
+        let rules = match (request.rules, request.mapping.as_str()) {
+            (Some(rules), "") => rules,
+            (None, "") => return Err(Fault::invalid("rules", "is required, unless a saved mapping is named")),
+            (None, mapping) => import_mapping::rules(&self.db, ctx, mapping).await?,
+            (Some(_), _) => return Err(Fault::invalid("mapping", "must be empty: there are rules")),
+        };
         let (file, order) = ordered(&self.files, ctx, &request.file, request.source, rules, request.dry_run).await?;
         let request = prost::Message::encode_to_vec(&order);
         let job = self.jobs.start(ctx, Asked { kind: KIND, request, input_files: vec![file] }).await?;
@@ -105,7 +113,7 @@ pub async fn ordered(
     let looked = order::look(files, ctx, &file, &source.unwrap_or_default()).await?;
     // Cards have no header: what a value is they say themselves.
     let header = if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { looked.header };
-    let (mapping, ..) = plan::checked(ctx, &rules, &header)?;
+    let (mapping, ..) = plan::checked(ctx, &rules, &header, "rules")?;
     if looked.format == pb::ImportFormat::Vcard && mapping.resource == Resource::Account {
         return Err(Fault::invalid("rules.collection", "must be contacts: cards are of people"));
     }

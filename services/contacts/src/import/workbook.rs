@@ -32,6 +32,8 @@ use super::order::Order;
 
 /// Rows at the beginning of a sheet among which its header is looked for.
 const BEGINNING: usize = 50;
+/// Bytes of a sheet among which its header is looked for.
+const LOOKED: usize = 16 * 1024 * 1024;
 /// Rows that are kept together, and are one step of an import.
 const ROWS: usize = 500;
 /// Bytes of rows after which a piece is full.
@@ -79,13 +81,15 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, sheet: &str, shown: usi
     let mut stream = package.stream(&chosen.path, package::SHEET).await?;
     let mut rows = Rows::new(&styles);
     let mut met = 0;
-    while rows.done.len() < BEGINNING
-        && let Some(bytes) = stream.next().await?
-    {
+    let mut is_whole = false;
+    while rows.done.len() < BEGINNING && met < LOOKED {
+        let Some(bytes) = stream.next().await? else {
+            is_whole = true;
+            break;
+        };
         met += bytes.len();
         rows.feed(&bytes)?;
     }
-    let is_whole = rows.done.len() < BEGINNING;
     let seen = i64::try_from(rows.done.len()).map_err(Fault::internal)?;
     rows.done.truncate(BEGINNING);
     let wanted: BTreeSet<usize> = rows.done.iter().flat_map(RawRow::shared).collect();
@@ -94,7 +98,7 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, sheet: &str, shown: usi
     let mut read = read.into_iter().filter(|row| !row.is_blank());
     let header = read.next().ok_or_else(super::order::empty)?;
     let line = header.line;
-    let header = header.cells()?;
+    let header = header.cells().map_err(|fault| super::order::unreadable(fault.text()))?;
     let estimated = match (is_whole, i64::try_from(met).map_err(Fault::internal)?) {
         (false, met) if met > 0 => (stream.size() * seen / met - 1).max(seen - 1),
         _ => i64::try_from(read.clone().count()).map_err(Fault::internal)?,

@@ -3,7 +3,7 @@
 mod accounts;
 mod cards;
 mod cells;
-mod desk;
+pub(crate) mod desk;
 mod edges;
 mod migration;
 mod published;
@@ -246,7 +246,7 @@ async fn a_row_that_is_no_text_or_too_long_is_reported_and_the_others_are_loaded
     let rules = pb::ImportRules { columns: vec![column("Family name", "Family name")], ..desk::rules(&["Family name"]) };
     let source = pb::ImportSource { encoding: "utf-8".to_owned(), delimiter: ",".to_owned(), ..pb::ImportSource::default() };
     let file = desk.upload("people.csv", &text).await;
-    let request = pb::StartImportRequest { file, rules: Some(rules), source: Some(source), dry_run: true };
+    let request = pb::StartImportRequest { file, rules: Some(rules), source: Some(source), dry_run: true, ..pb::StartImportRequest::default() };
     let job = desk.start(request).await.expect("the import is started").name;
     desk.succeeded(&job).await;
     let report = desk.report(&job).await;

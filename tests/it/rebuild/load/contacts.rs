@@ -4,6 +4,7 @@ use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account_service_client::AccountServiceClient;
 use rapport_contacts_api::v1::contact_service_client::ContactServiceClient;
 use rapport_contacts_api::v1::duplicate_rule_service_client::DuplicateRuleServiceClient;
+use rapport_contacts_api::v1::import_mapping_service_client::ImportMappingServiceClient;
 use rapport_contacts_api::v1::merge_service_client::MergeServiceClient;
 use rapport_contacts_api::v1::view_service_client::ViewServiceClient;
 use rapport_kit::testing::eventually;
@@ -20,6 +21,7 @@ pub(super) async fn run(office: &Office, organisation: &Organisation) {
     merges(office, organisation).await;
     merges_of_accounts(office, organisation).await;
     views(office, organisation).await;
+    mappings(office, organisation).await;
     duplicate_rules(office, organisation).await;
     let second = office.sign_in("second", "admin@example.com").await;
     eventually("the second tenant is served", async || office.create_contact(&second, "Elsewhere").await.ok()).await;
@@ -172,6 +174,29 @@ async fn views(office: &Office, organisation: &Organisation) {
     let changed = pb::View { name: names[1].clone(), visibility: pb::view::Visibility::All.into(), ..pb::View::default() };
     client.update_view(with(admin, pb::UpdateViewRequest { view: Some(changed), update_mask: None })).await.expect("a changed view");
     client.delete_view(with(admin, pb::DeleteViewRequest { name: names[2].clone(), etag: String::new() })).await.expect("a view less");
+}
+
+/// The same of saved mappings.
+async fn mappings(office: &Office, organisation: &Organisation) {
+    let (admin, mut client) = (&organisation.admin, ImportMappingServiceClient::new(office.contacts.clone()));
+    let mut names = Vec::new();
+    for display_name in ["Für mich", "Changed", "Gone"] {
+        let column = pb::ImportColumn { target: "Name".to_owned(), header: "Firma".to_owned(), ..pb::ImportColumn::default() };
+        let mapping = pb::ImportMapping {
+            display_name: display_name.to_owned(),
+            header: vec!["Firma".to_owned(), "Ort".to_owned()],
+            rules: Some(pb::ImportRules { collection: "accounts".to_owned(), columns: vec![column], ..pb::ImportRules::default() }),
+            ..pb::ImportMapping::default()
+        };
+        let request = pb::CreateImportMappingRequest { import_mapping: Some(mapping) };
+        names.push(client.create_import_mapping(with(admin, request)).await.expect("a mapping").into_inner().name);
+    }
+    let visibility = pb::import_mapping::Visibility::All.into();
+    let changed = pb::ImportMapping { name: names[1].clone(), visibility, ..pb::ImportMapping::default() };
+    let request = pb::UpdateImportMappingRequest { import_mapping: Some(changed), update_mask: None };
+    client.update_import_mapping(with(admin, request)).await.expect("a changed mapping");
+    let request = pb::DeleteImportMappingRequest { name: names[2].clone(), etag: String::new() };
+    client.delete_import_mapping(with(admin, request)).await.expect("a mapping less");
 }
 
 /// The same of rules about duplicates, with everything that a comparison can say.

@@ -229,8 +229,8 @@ impl Stream<'_> {
         let (taken, given) = (inflate.total_in() - taken, inflate.total_out() - given);
         self.used += usize::try_from(taken).map_err(Fault::internal)?;
         self.is_over = status == Status::StreamEnd;
-        // It neither takes nor gives anything any more: it is cut off.
-        if !self.is_over && taken == 0 && given == 0 && self.left == 0 {
+        // It neither takes what there is nor gives anything any more: it is cut off.
+        if !self.is_over && taken == 0 && given == 0 && (self.left == 0 || !input.is_empty()) {
             return Err(damaged());
         }
         Ok(())

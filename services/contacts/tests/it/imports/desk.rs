@@ -38,7 +38,7 @@ pub(crate) struct Desk {
     pub(crate) tenant: Uuid,
     /// May do everything.
     pub(crate) clerk: Subject,
-    channel: Channel,
+    pub(crate) channel: Channel,
     logins: Logins,
     _running: Arc<Running>,
 }

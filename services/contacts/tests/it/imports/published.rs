@@ -145,7 +145,7 @@ async fn import_cards(desk: &Desk, bytes: &[u8]) -> pb::ImportReport {
         file: desk.upload("cards.vcf", bytes).await,
         source: Some(pb::ImportSource { format: pb::ImportFormat::Vcard.into(), ..pb::ImportSource::default() }),
         rules: Some(contacts((1..=3).map(country).collect())),
-        dry_run: false,
+        ..pb::StartImportRequest::default()
     };
     let job = desk.start(request).await.expect("the import is started").name;
     desk.succeeded(&job).await;
