@@ -1,6 +1,7 @@
 //! Merges: what becomes of both records, how the old name and ids lead on, and how it is taken back.
 
 mod accounts;
+mod at_once;
 mod hierarchy;
 mod parted;
 mod parted_accounts;
