@@ -36,7 +36,8 @@ impl Comparison<'_> {
         }
         let by = contacts::ImportMatch { by: contacts::import_match::By::ExternalId.into(), system: "erp".to_owned() };
         let rules = start.rules.map(|rules| contacts::ImportRules { r#match: Some(by), ..rules });
-        let compare = contacts::StartReconciliationRequest { files: vec![contacts::ReconciliationSource { file: file.clone(), source: None, rules }] };
+        let compare =
+            contacts::StartReconciliationRequest { files: vec![contacts::ReconciliationSource { file: file.clone(), source: None, rules }] };
         let found = contacts::GetReconciliationRequest { job: report.job };
         for (method, request) in [("StartReconciliation", compare.encode_to_vec()), ("GetReconciliation", found.encode_to_vec())] {
             self.expect(eye, &format!("{RECONCILIATIONS}/{method}"), &file, request, absent).await;

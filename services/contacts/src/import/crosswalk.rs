@@ -79,8 +79,9 @@ impl Crosswalk {
     /// name.
     #[must_use]
     pub fn account_match(&self, header: &[String]) -> Option<pb::ImportMatch> {
-        let names_account =
-            |entry: &Entry| matches!(Column::parse(self.resource, &entry.fills), Some(Column::Single(Single::Parent) | Column::Account(_, RolePart::Account)));
+        let names_account = |entry: &Entry| {
+            matches!(Column::parse(self.resource, &entry.fills), Some(Column::Single(Single::Parent) | Column::Account(_, RolePart::Account)))
+        };
         let named = header.iter().find_map(|header| Some((header, self.entry(header.trim()).filter(|entry| names_account(entry))?)));
         match named {
             Some((header, entry)) if entry.shown.eq_ignore_ascii_case(header.trim()) && !entry.shown.ends_with("ID") => {

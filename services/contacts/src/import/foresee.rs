@@ -19,9 +19,10 @@ use crate::limits;
 /// # Errors
 /// What the database answers.
 pub async fn records(conn: &mut Conn, ctx: &Ctx, job: Uuid, lines: &[i64]) -> Result<HashMap<i64, Uuid>, Fault> {
-    let rows = sqlx::query!("select line, record_id from import_links where tenant_id = $1 and job_id = $2 and line = any($3)", ctx.tenant(), job, lines)
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        sqlx::query!("select line, record_id from import_links where tenant_id = $1 and job_id = $2 and line = any($3)", ctx.tenant(), job, lines)
+            .fetch_all(conn)
+            .await?;
     Ok(rows.into_iter().map(|row| (row.line, row.record_id)).collect())
 }
 

@@ -104,9 +104,9 @@ pub async fn step(tx: &mut Tx, plan: &Plan<'_>, after: i64) -> Result<Linked, Fa
     for link in links {
         let is_there = |parent: &Uuid| seen.iter().any(|account| account.id() == *parent && !account.is_deleted());
         let is_planned = |parent: &Uuid| dry_run && plan.link.key(&link.parent).is_some() && !seen.iter().any(|account| account.id() == *parent);
-        let parent = found.one(&plan.link, &link.parent).and_then(|parent| {
-            if is_there(&parent) || is_planned(&parent) { Ok(parent) } else { Err(super::plan::unlinked(&link.parent)) }
-        });
+        let parent = found
+            .one(&plan.link, &link.parent)
+            .and_then(|parent| if is_there(&parent) || is_planned(&parent) { Ok(parent) } else { Err(super::plan::unlinked(&link.parent)) });
         let done = match (parent, changeable.remove(&link.record)) {
             (Err(fault), _) => Err(fault),
             (Ok(parent), account) if dry_run && (account.is_some() || link.created) => {

@@ -17,9 +17,14 @@ const SIGNATURES: &[(ImportLayout, &[&str])] = &[
     (ImportLayout::GoogleLegacy, &["Given Name|First Name", "E-mail 1 - Type", "E-mail 1 - Value"]),
     (ImportLayout::Thunderbird, &["Primary Email", "Screen Name"]),
     (ImportLayout::Dynamics, &["(Do Not Modify) Contact|(Do Not Modify) Account"]),
-    (ImportLayout::Dynamics, &["contactid|accountid", "lastname|fullname|name"]),
     (ImportLayout::Hubspot, &["Record ID", "Lifecycle Stage"]),
+    // Both programs have columns of some of these names, and write them in different cases.
     (ImportLayout::Salesforce, &["Id", "IsDeleted|OwnerId", "Name|LastName"]),
+    (ImportLayout::Dynamics, &["contactid", "lastname|fullname"]),
+    (
+        ImportLayout::Dynamics,
+        &["accountid", "name", "telephone1|address1_line1|address1_country|parentaccountid|_parentaccountid_value|ownerid|_ownerid_value"],
+    ),
     (ImportLayout::Salesforce, &["FirstName|Name", "LastName|BillingStreet", "AccountId|MailingStreet|BillingStreet"]),
     (ImportLayout::Outlook, &["E-mail Address", "Business Phone|Business Street|Mobile Phone"]),
 ];
@@ -292,6 +297,9 @@ mod tests {
     fn lines_of_a_street_in_columns_of_their_own_are_one_street() {
         let suggested = columns(Resource::Contact, ImportLayout::Dynamics, &header("contactid,address1_line1,address1_line2,address1_line3"));
         let street = suggested.iter().find(|column| column.target == "Address 1 - Street").expect("a street");
-        assert_eq!((street.header.as_str(), street.further_headers.as_slice()), ("address1_line1", header("address1_line2,address1_line3").as_slice()));
+        assert_eq!(
+            (street.header.as_str(), street.further_headers.as_slice()),
+            ("address1_line1", header("address1_line2,address1_line3").as_slice())
+        );
     }
 }

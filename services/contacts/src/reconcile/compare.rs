@@ -93,7 +93,8 @@ fn parent(row: &Planned<import::account::Change>) -> Option<&str> {
 
 /// Of what cells call accounts, those that rows of the files are called.
 async fn called(plan: &Plan<'_>, cells: &[&str]) -> Result<HashMap<String, i64>, Fault> {
-    let keys: Vec<String> = cells.iter().filter_map(|cell| plan.link.key(cell)).filter(|key| !key.contains('\0')).map(|key| write::called(&key)).collect();
+    let keys: Vec<String> =
+        cells.iter().filter_map(|cell| plan.link.key(cell)).filter(|key| !key.contains('\0')).map(|key| write::called(&key)).collect();
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
