@@ -41,6 +41,7 @@ pub(crate) use job::{COLLECTION, Job, RESOURCE};
 pub use run::{Committed, Run, Step};
 pub(crate) use sql::{cancel, get, select};
 
+use crate::access::Scope;
 use crate::access_log::AccessLog;
 use crate::clock;
 use crate::command::{self, Done};
@@ -55,7 +56,6 @@ use crate::policy::Policy;
 use crate::process::App;
 use crate::tasks::Tasks;
 
-const READ: &str = "jobs.job.read";
 /// Jobs of one tenant that may wait or run in a service; asking for more is refused.
 const LIVE: i64 = 100;
 /// What is told of a job whose kind this release lacks.
@@ -173,14 +173,18 @@ impl Jobs {
     }
 
     /// The job of this name with what was asked for and where its last committed step left off (the empty message before
-    /// the first one), for a report of the service's own. The caller must be let at the job by `jobs.job.read`, as
-    /// GetJob asks, and looks at its `kind`: jobs of other kinds keep other messages, one that undoes keeps no request.
+    /// the first one), for a report of the service's own, if it is in `scope`. The caller looks at its `kind`: jobs of
+    /// other kinds keep other messages, one that undoes keeps no request.
     ///
     /// # Errors
     /// INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (RECORD_NOT_FOUND), for a job that keeps other messages too.
-    pub async fn told<R: Message + Default, C: Message + Default>(&self, ctx: &Ctx, name: &str) -> Result<(pb::Job, R, C), Fault> {
+    pub async fn told<R, C>(&self, ctx: &Ctx, scope: &Scope, name: &str) -> Result<(pb::Job, R, C), Fault>
+    where
+        R: Message + Default,
+        C: Message + Default,
+    {
         let id = name::parse_own(self.service, COLLECTION, name, "name")?;
-        let work = sql::get_work(&mut self.db.for_tenant(ctx).await?, ctx, &ctx.scope_of(READ), id).await?;
+        let work = sql::get_work(&mut self.db.for_tenant(ctx).await?, ctx, scope, id).await?;
         let work = work.ok_or_else(|| Fault::not_found(name))?;
         match (R::decode(work.request.as_slice()), C::decode(work.checkpoint.as_slice())) {
             (Ok(request), Ok(checkpoint)) => Ok((self.shown(&work.job), request, checkpoint)),

@@ -84,7 +84,8 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
 
     let mut tx = system.begin().await?;
     let (keyed, last_keyed) = sql::take_keyed(&mut tx, place.keyed).await?;
-    for ((tenant, kind), ids) in by_kind(&keyed) {
+    // Contacts before accounts, as merges lock them.
+    for ((tenant, kind), ids) in by_kind(&keyed).into_iter().rev() {
         compare(&mut tx, tenant, kind, &ids).await?;
     }
     tx.commit().await?;

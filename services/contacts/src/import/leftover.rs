@@ -10,6 +10,8 @@ use rapport_kit::tasks::Tasks;
 const PAUSE: Duration = Duration::from_secs(60);
 /// Rows that are removed with one statement.
 const PIECE: i64 = 10_000;
+/// Pieces of sheets that are removed with one statement; each is large.
+const SHEETS: i64 = 100;
 
 /// Clears what is left over, until the process ends.
 pub fn run(system: &SystemDb, tasks: &Tasks) {
@@ -48,7 +50,16 @@ pub async fn clear(system: &SystemDb) -> Result<(), Fault> {
         )
         .execute(&mut system.conn().await?)
         .await?;
-        if keys.rows_affected().max(links.rows_affected()) < PIECE.unsigned_abs() {
+        let pieces = sqlx::query!(
+            "delete from import_pieces where ctid = any(array(
+               select p.ctid from kit.job j join import_pieces p on p.tenant_id = j.tenant_id and p.job_id = j.id
+               where j.kind = 'contacts.import' and j.state not in (1, 2) limit $1))",
+            SHEETS
+        )
+        .execute(&mut system.conn().await?)
+        .await?;
+        let is_done = keys.rows_affected().max(links.rows_affected()) < PIECE.unsigned_abs();
+        if is_done && pieces.rows_affected() < SHEETS.unsigned_abs() {
             return Ok(());
         }
     }

@@ -160,7 +160,8 @@ pub async fn find(
         found.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
     }
     if matches!(way.by, By::ExternalId | By::Number) {
-        let lost = sought.into_iter().filter(|key| !found.contains_key(key)).collect();
+        // Each legal entity counts for itself: a number may be another's as well, and an id is of one record alone.
+        let lost = sought.into_iter().filter(|key| way.by == By::Number || !found.contains_key(key)).collect();
         follow(conn, ctx, scope, resource, way, lost, &mut found).await?;
     }
     Ok(found)
@@ -190,8 +191,13 @@ async fn follow(
         Resource::Contact => contact::sql::get_many(conn, ctx, scope, &into).await?.iter().map(contact::Contact::id).collect(),
         Resource::Account => account::sql::get_many(conn, ctx, scope, &into).await?.iter().map(account::Account::id).collect(),
     };
-    // Of several that had the id, the one that was merged last.
-    found.extend(followed.into_iter().filter(|(_, id)| seen.contains(id)).map(|(key, id)| (key, vec![id])));
+    let followed = followed.into_iter().filter(|(_, id)| seen.contains(id));
+    if way.by == By::Number {
+        followed.for_each(|(key, id)| found.entry(key).or_default().push(id));
+    } else {
+        // Of several that had the id, the one that was merged last.
+        found.extend(followed.map(|(key, id)| (key, vec![id])));
+    }
     Ok(())
 }
 

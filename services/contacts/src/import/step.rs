@@ -20,6 +20,7 @@ use super::window::{self, Window};
 use super::workbook::{self, piece};
 use super::{account, contact, link, write};
 use crate::layout::Resource;
+use crate::layout::cell::guarded;
 
 /// Rows of one step.
 const ROWS: usize = 500;
@@ -242,7 +243,9 @@ async fn sheet(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
             cells
         });
         if let Ok(cells) = &content {
-            csv::push(&mut text, cells, order.dialect());
+            // Opened as a table, a text must not become a formula or a number; imported again, it is what it was.
+            let guarded: Vec<String> = cells.iter().map(|cell| guarded(cell).into_owned()).collect();
+            csv::push(&mut text, &guarded, order.dialect());
         }
         rows.push(Row { line, place: start..text.len(), content: content.map(Content::Cells) });
     }

@@ -169,7 +169,8 @@ impl Past {
     /// What the event of `merge` names, and the roles of its contacts, from the journal.
     ///
     /// # Errors
-    /// FAILED_PRECONDITION (MERGE_TOO_OLD) if it is forgotten; what the database answers.
+    /// FAILED_PRECONDITION (MERGE_TOO_OLD) if it is forgotten, (MERGE_NOT_LAST) if one that it moved was merged since; what
+    /// the database answers.
     pub async fn read(db: &Db, ctx: &Ctx, merge: &Merge) -> Result<Self, Fault> {
         let facts = journal::changes(db, ctx, merge.id(), None, 2).await?;
         let created = facts.into_iter().find(|fact| fact.fact == pb::MergeCreated::KEY).and_then(|fact| fact.message);
@@ -184,6 +185,12 @@ impl Past {
                 _ => return Err(Fault::internal("a moved record cannot be read")),
             }
         }
+        let ids: Vec<Uuid> = contacts.iter().map(|(id, _)| *id).collect();
+        // Of one that went on in another since, that merge holds what it was: it would come back with the survivor's.
+        if is_any_merged(&mut db.for_tenant(ctx).await?, ctx, &ids, &past.accounts).await? {
+            let text = "A contact or account that this merge moved was merged into another since; take that merge back first.";
+            return Err(Fault::precondition("MERGE_NOT_LAST", text));
+        }
         for some in contacts.chunks(AT_A_TIME) {
             past.contacts.extend(roles_of(db, ctx, some, merge.loser()).await?);
         }
@@ -197,6 +204,19 @@ impl Past {
         contacts.sort_unstable();
         Named { accounts: self.accounts.clone(), contacts }
     }
+}
+
+async fn is_any_merged(conn: &mut Conn, ctx: &Ctx, contacts: &[Uuid], accounts: &[Uuid]) -> Result<bool, Fault> {
+    let is_any = sqlx::query_scalar!(
+        r#"select exists (select from contacts where tenant_id = $1 and id = any($2) and merged_into is not null)
+           or exists (select from accounts where tenant_id = $1 and id = any($3) and merged_into is not null) as "is_any!""#,
+        ctx.tenant(),
+        contacts,
+        accounts
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(is_any)
 }
 
 /// The roles of contacts before the versions that a merge made and right after, of those that live.

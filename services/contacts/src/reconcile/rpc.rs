@@ -40,7 +40,7 @@ impl ReconciliationService for Reconciliations {
     async fn get_reconciliation(&self, request: Request<pb::GetReconciliationRequest>) -> Result<Response<pb::Reconciliation>, Status> {
         let ctx = Ctx::of(&request)?;
         let name = &request.get_ref().job;
-        let (job, _, at): (Job, Orders, Checkpoint) = self.jobs.told(&ctx, name).await?;
+        let (job, _, at): (Job, Orders, Checkpoint) = self.jobs.told(&ctx, &ctx.scope(), name).await?;
         if job.kind != KIND.name {
             return Err(Fault::not_found(name).into());
         }

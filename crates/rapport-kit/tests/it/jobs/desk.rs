@@ -118,7 +118,7 @@ impl AuditService for Counter {
     async fn list_changes(&self, request: Request<pb::ListChangesRequest>) -> Result<Response<pb::ListChangesResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         if request.get_ref().name.starts_with("services/") {
-            let (job, asked, place): (pb::Job, String, i64) = self.jobs.told(&ctx, &request.get_ref().name).await?;
+            let (job, asked, place): (pb::Job, String, i64) = self.jobs.told(&ctx, &ctx.scope_of("jobs.job.read"), &request.get_ref().name).await?;
             let told = format!("{}: {place} of {asked}", job.state().as_str_name());
             return Ok(Response::new(pb::ListChangesResponse { next_page_token: told, ..pb::ListChangesResponse::default() }));
         }

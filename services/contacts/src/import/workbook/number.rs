@@ -6,6 +6,8 @@ use chrono::{Days, NaiveDate};
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
+/// The most digits that a format pads a number to: more than any number has.
+const WIDEST: usize = 32;
 /// The last day that workbooks know, 31 December 9999.
 const LAST: i64 = 2_958_465;
 
@@ -39,7 +41,8 @@ pub fn look(number: u32, code: Option<&str>) -> Look {
 fn described(code: &str) -> Look {
     // What comes after a semicolon is for negative numbers and texts.
     let code = code.split(';').next().unwrap_or_default();
-    if code.len() > 1 && code.bytes().all(|byte| byte == b'0') {
+    // A longer one would make much of little: a format has no such width.
+    if (2..=WIDEST).contains(&code.len()) && code.bytes().all(|byte| byte == b'0') {
         return Look::Padded(code.len());
     }
     let letters = letters(code);

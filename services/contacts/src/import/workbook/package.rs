@@ -204,6 +204,8 @@ impl Stream<'_> {
             }
             self.unpack(&mut out)?;
         }
+        // Little that was read can take long to unpack; others on this thread go on meanwhile.
+        tokio::task::yield_now().await;
         self.met += u64::try_from(out.len()).map_err(Fault::internal)?;
         self.checksum.update(&out);
         if self.met > self.part.size {

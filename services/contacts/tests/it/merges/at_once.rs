@@ -33,8 +33,7 @@ async fn a_merge_waits_for_a_contact_that_is_linked_and_moves_it() {
     let mut writing = desk.superuser().await;
     // Somebody has linked the contact and not committed yet.
     let mut linking = writing.begin().await.expect("a transaction");
-    let role =
-        "update contacts set account_roles = jsonb_build_array(jsonb_build_object('account', $2::uuid, 'sole', false, 'primary', true)) where id = $1";
+    let role = "update contacts set account_roles = jsonb_build_array(jsonb_build_object('account', $2::uuid, 'sole', false, 'primary', true)) where id = $1";
     sqlx::query(role).bind(id(&contact.name)).bind(id(&other.name)).execute(&mut *linking).await.expect("a role");
     let link = "insert into contact_accounts (tenant_id, contact_id, account_id, sole) values ($1, $2, $3, false)";
     sqlx::query(link).bind(desk.tenant).bind(id(&contact.name)).bind(id(&other.name)).execute(&mut *linking).await.expect("a link");
