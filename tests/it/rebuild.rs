@@ -47,6 +47,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("kit.policy_role", "the same"),
     ("kit.policy_revoked_session", "the same, for an hour"),
     ("public.bulk_set", "what is left to be done of bulk changes under way"),
+    ("public.search_again", "which tenants' keys are made again"),
     ("public.search_queue", "what the search index has not taken in yet"),
     ("public.duplicate_queue", "what has not been compared yet"),
     ("public.duplicate_keys", "keys of records; a row in the queue makes them again"),

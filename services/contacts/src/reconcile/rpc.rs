@@ -6,7 +6,7 @@ use rapport_contacts_api::v1::reconciliation_service_server::ReconciliationServi
 use rapport_kit::command::{self, Done};
 use rapport_kit::files::Files;
 use rapport_kit::jobs::{Asked, Jobs};
-use rapport_kit::{Ctx, Db, Fault};
+use rapport_kit::{Ctx, Db, Fault, name};
 use rapport_proto::common::v1::Job;
 use tonic::{Request, Response, Status};
 
@@ -40,6 +40,7 @@ impl ReconciliationService for Reconciliations {
     async fn get_reconciliation(&self, request: Request<pb::GetReconciliationRequest>) -> Result<Response<pb::Reconciliation>, Status> {
         let ctx = Ctx::of(&request)?;
         let name = &request.get_ref().job;
+        name::parse_own("contacts", "jobs", name, "job")?;
         let (job, _, at): (Job, Orders, Checkpoint) = self.jobs.told(&ctx, &ctx.scope(), name).await?;
         if job.kind != KIND.name {
             return Err(Fault::not_found(name).into());

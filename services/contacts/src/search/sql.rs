@@ -77,7 +77,11 @@ async fn fitting(
     words: &[Fitting],
     others: Option<&[Fitting]>,
 ) -> Result<Vec<Candidate>, Fault> {
-    let mut query = QueryBuilder::new("select d.kind, d.record_id, d.updated_at, d.keys from own_search_doc d where d.tenant_id = ");
+    // Planned as if all were wanted, and read as far as the limit: for a few of many the planner would scan the table and
+    // come to the end of it where there are none.
+    let mut query = QueryBuilder::new(
+        "with fitting as materialized (select d.kind, d.record_id, d.updated_at, d.keys from own_search_doc d where d.tenant_id = ",
+    );
     query.push_bind(ctx.tenant());
     push_words(&mut query, words);
     if let Some(others) = others {
@@ -91,7 +95,7 @@ async fn fitting(
         scope.push(&mut query, TABLE);
     }
     // In the text: a plan for any limit would be made anew for each.
-    query.push(format_args!(") limit {CANDIDATES}"));
+    query.push(format_args!(")) select kind, record_id, updated_at, keys from fitting limit {CANDIDATES}"));
     let rows = query.build().fetch_all(conn).await?;
     let read = |row: &PgRow| -> Result<Candidate, Fault> {
         let kind = Kind::from_number(row.try_get(0)?).ok_or_else(|| Fault::internal("an indexed record is of no known kind"))?;
