@@ -20,6 +20,7 @@ pub mod csv;
 pub mod foresee;
 pub mod leftover;
 pub mod link;
+pub mod looked;
 pub mod mapping;
 pub mod matching;
 pub mod merge;

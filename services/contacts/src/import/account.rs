@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::matching::{self, Marks};
 use super::plan::{self, Outcome, Plan, Planned, Seen, Unread};
 use super::row::Row;
-use super::{merge, write};
+use super::{country, looked, merge, write};
 use crate::account::surroundings::Surroundings;
 use crate::account::write::Decided;
 use crate::account::{Account, COLLECTION, convert, sql};
@@ -71,20 +71,20 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
     let region = country.as_deref().and_then(|country| country.parse().ok());
     let mut reads: Vec<Result<Read, Unread>> = rows.iter_mut().map(|row| read(plan, row)).collect();
     let named: Vec<Uuid> = reads.iter().flatten().filter_map(|read| entity(&read.sent)).collect();
-    let entities = plan::entities(&mut plan.run.db().for_tenant(plan.run.ctx()).await?, plan.run.ctx(), &named).await?;
+    let entities = looked::entities(&mut plan.run.db().for_tenant(plan.run.ctx()).await?, plan.run.ctx(), &named).await?;
     for read in reads.iter_mut().flatten() {
         let region = region_of(&entities, entity(&read.sent), region);
         (read.keys, read.called) = (plan.way.keys(&marks(&read.sent), region), plan.link.keys(&marks(&read.sent)));
     }
     let around = Around { country, ..around(plan, &reads, entities, region).await? };
-    let mut seen = Seen::read(plan, reads.iter().flatten().flat_map(|read| seen_keys(read, &around)).collect()).await?;
+    let mut seen = Seen::read(plan, reads.iter().flatten().flat_map(|read| seen_keys(plan, read, &around)).collect()).await?;
     let mut planned = Vec::with_capacity(rows.len());
     for (row, read) in rows.iter().zip(reads) {
         planned.push(match read {
             Err(why) => Planned::unread(row, why),
             Ok(read) => {
                 let unknown_owner = read.unknown_owner;
-                let mut keys = seen_keys(&read, &around);
+                let mut keys = seen_keys(plan, &read, &around);
                 let called: Vec<String> = read.called.iter().map(|key| write::called(key)).collect();
                 let decided = seen.require_new(&keys).and_then(|()| decide(plan, &around, read));
                 keys.extend(called);
@@ -120,7 +120,7 @@ fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Unread> {
     let mut found = Violations::default();
     let mut sent = layout::account::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
     found.finish()?;
-    plan::settle_countries(&mut sent.addresses);
+    country::settle(&mut sent.addresses);
     let parent = std::mem::take(&mut sent.parent);
     let empty = if plan.rules.clear_empty { filled.empty } else { Vec::new() };
     Ok(Read { sent, parent, empty, keys: Vec::new(), called: Vec::new(), unknown_owner: filled.unknown_owner })
@@ -150,10 +150,10 @@ async fn around(
     let matched = matching::find(&mut conn, ctx, &ctx.scope_of(READ), Resource::Account, plan.way, &keys).await?;
     let ids: Vec<Uuid> = matched.values().flatten().copied().collect();
     let changeable = if ids.is_empty() { Vec::new() } else { sql::get_many(&mut conn, ctx, &ctx.scope_of(UPDATE), &ids).await? };
-    let holders = plan::holders(&mut conn, ctx, COLLECTION, sent.iter().flat_map(|sent| &sent.external_ids)).await?;
+    let holders = looked::holders(&mut conn, ctx, COLLECTION, sent.iter().flat_map(|sent| &sent.external_ids)).await?;
     // What is stored is read in the country of its own legal entity.
     let stored: Vec<Uuid> = changeable.iter().filter_map(|account| account.details().legal_entity).collect();
-    entities.extend(plan::entities(&mut conn, ctx, &stored).await?);
+    entities.extend(looked::entities(&mut conn, ctx, &stored).await?);
     drop(conn);
     let changeable: HashMap<Uuid, Account> = changeable.into_iter().map(|account| (account.id(), account)).collect();
     // A telephone number is read in the country of the legal entity, which may be the stored one.
@@ -165,11 +165,11 @@ async fn around(
 
 /// What a row is about, for rows that come after it. Capitals, because one job may compare accounts and contacts, whose
 /// ids are their own.
-fn seen_keys(read: &Read, around: &Around) -> Vec<String> {
+fn seen_keys(plan: &Plan<'_>, read: &Read, around: &Around) -> Vec<String> {
     let matched = matching::one(&around.matched, &read.keys).ok().flatten();
-    let by = read.keys.iter().map(|key| format!("M:{key}"));
-    let pairs = read.sent.external_ids.iter().map(|pair| format!("X:{}:{}", pair.system, pair.id));
-    by.chain(pairs).chain(matched.map(|id| format!("r:{id}"))).collect()
+    let by = read.keys.iter().map(|key| plan.mark(&format!("M:{key}")));
+    let pairs = read.sent.external_ids.iter().map(|pair| plan.mark(&format!("X:{}:{}", pair.system, pair.id)));
+    by.chain(pairs).chain(matched.map(|id| plan.mark(&format!("r:{id}")))).collect()
 }
 
 fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change>, Fault> {
@@ -192,7 +192,7 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
         }
         batch::require_create(ctx, CREATE)?;
         let mut sent = pb::Account { name: String::new(), number: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
-        plan::complete_countries(&mut sent.addresses, around.country.as_deref());
+        country::complete(&mut sent.addresses, around.country.as_deref());
         let kind = convert::kind(&sent);
         let created = Account::create(clock::new_id(), kind, around.surroundings.new_details(ctx, sent)?, ctx.now());
         let (id, decided) = (created.0.id(), Decided::created(created));
@@ -213,7 +213,7 @@ fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change
         sent.external_ids.retain(|pair| pair.system != plan.way.system || before.is_called(&pair.system, &pair.id));
     }
     let mut merged = merge::account(convert::to_proto(before.clone()), sent, &read.empty, region);
-    plan::complete_countries(&mut merged.addresses, around.country.as_deref());
+    country::complete(&mut merged.addresses, around.country.as_deref());
     let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
     let mut after = before.clone();
     let decided = after.change(details, ctx.now())?.map(|fact| Decided::changed(before, after, fact));

@@ -11,9 +11,9 @@ use rlibphonenumber::Region;
 use uuid::Uuid;
 
 use super::matching::{self, Marks};
-use super::merge;
 use super::plan::{self, Outcome, Plan, Planned, Seen, Unread};
 use super::row::Row;
+use super::{country, looked, merge};
 use crate::contact::surroundings::Surroundings;
 use crate::contact::{COLLECTION, Contact, Fact, convert, sql};
 use crate::layout::{self, Column, Resource};
@@ -76,7 +76,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
     }
     let around = Around { country, ..around(plan, &reads, region).await? };
     // Rows of earlier steps may have taken places with private customers, which a dry run has not written.
-    let keys = reads.iter().flatten().flat_map(|read| seen_keys(read, &around).into_iter().chain(sought_places(read))).collect();
+    let keys = reads.iter().flatten().flat_map(|read| seen_keys(plan, read, &around).into_iter().chain(sought_places(read))).collect();
     let mut seen = Seen::read(plan, keys).await?;
     let mut planned = Vec::with_capacity(rows.len());
     for (row, read) in rows.iter().zip(reads) {
@@ -84,7 +84,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
             Err(why) => Planned::unread(row, why),
             Ok(mut read) => {
                 let (unknown_owner, dangling) = (read.unknown_owner, std::mem::take(&mut read.dangling));
-                let mut keys = seen_keys(&read, &around);
+                let mut keys = seen_keys(plan, &read, &around);
                 let decided = match seen.require_new(&keys) {
                     Ok(()) => decide(plan, &around, read).await,
                     Err(repeated) => Err(repeated),
@@ -107,7 +107,7 @@ fn read(plan: &Plan<'_>, row: &mut Row) -> Result<Read, Unread> {
     let mut sent = layout::contact::record(&mut found, filled.cells.iter().map(|(column, text)| (column, text.as_str())));
     found.finish()?;
     if let Some(person) = &mut sent.person {
-        plan::settle_countries(&mut person.addresses);
+        country::settle(&mut person.addresses);
     }
     let empty = if plan.rules.clear_empty { filled.empty } else { Vec::new() };
     Ok(Read { sent, empty, keys: Vec::new(), unknown_owner: filled.unknown_owner, dangling: Vec::new() })
@@ -158,19 +158,19 @@ async fn around(plan: &Plan<'_>, reads: &[Result<Read, Unread>], region: Option<
     let ids: Vec<Uuid> = matched.values().flatten().copied().collect();
     let changeable = if ids.is_empty() { Vec::new() } else { sql::get_many(&mut conn, ctx, &ctx.scope_of(UPDATE), &ids).await? };
     let pairs = sent.iter().flat_map(|sent| &sent.external_ids);
-    let holders = plan::holders(&mut conn, ctx, COLLECTION, pairs).await?;
+    let holders = looked::holders(&mut conn, ctx, COLLECTION, pairs).await?;
     let accounts: Vec<Uuid> = sent.iter().flat_map(|sent| &sent.accounts).filter_map(|role| Some(name::split(&role.account)?.1)).collect();
-    let customers = plan::customers(&mut conn, ctx, &accounts).await?;
+    let customers = looked::customers(&mut conn, ctx, &accounts).await?;
     let changeable = changeable.into_iter().map(|contact| (contact.id(), contact)).collect();
     Ok(Around { country: None, region, surroundings, matched, changeable, holders, customers })
 }
 
 /// What a row is about, for rows that come after it.
-fn seen_keys(read: &Read, around: &Around) -> Vec<String> {
+fn seen_keys(plan: &Plan<'_>, read: &Read, around: &Around) -> Vec<String> {
     let matched = matching::one(&around.matched, &read.keys).ok().flatten();
-    let by = read.keys.iter().map(|key| format!("m:{key}"));
-    let pairs = read.sent.external_ids.iter().map(|pair| format!("x:{}:{}", pair.system, pair.id));
-    by.chain(pairs).chain(matched.map(|id| format!("r:{id}"))).collect()
+    let by = read.keys.iter().map(|key| plan.mark(&format!("m:{key}")));
+    let pairs = read.sent.external_ids.iter().map(|pair| plan.mark(&format!("x:{}:{}", pair.system, pair.id)));
+    by.chain(pairs).chain(matched.map(|id| plan.mark(&format!("r:{id}")))).collect()
 }
 
 /// The places that a row would take if the accounts that it names are private customers.
@@ -202,7 +202,7 @@ async fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<
         (None, _) => {
             batch::require_create(ctx, CREATE)?;
             let mut sent = pb::Contact { name: String::new(), owner: plan.owner(&read.sent.owner), ..read.sent };
-            plan::complete_countries(&mut sent.person.get_or_insert_default().addresses, around.country.as_deref());
+            country::complete(&mut sent.person.get_or_insert_default().addresses, around.country.as_deref());
             Contact::create(clock::new_id(), around.surroundings.new_details(ctx, sent)?, ctx.now())
         }
         (Some(id), _) => {
@@ -216,7 +216,7 @@ async fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<
                 sent.external_ids.retain(|pair| pair.system != plan.way.system || is_own(pair));
             }
             let mut merged = merge::contact(convert::to_proto(before.clone()), sent, &read.empty, around.region);
-            plan::complete_countries(&mut merged.person.get_or_insert_default().addresses, around.country.as_deref());
+            country::complete(&mut merged.person.get_or_insert_default().addresses, around.country.as_deref());
             let details = around.surroundings.details(ctx, merged, Some(before.details()))?;
             contact::rpc::require_free(plan.run.db(), ctx, &before.details().leaves(&details.accounts)).await?;
             let mut after = before.clone();

@@ -1,8 +1,9 @@
-//! Names of countries as exports of other programs write them.
+//! Countries of addresses, as exports of other programs write them.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use rapport_contacts_api::v1 as pb;
 use rapport_kit::filter::fold;
 
 /// The code of a country (ISO 3166-1 alpha-2) that is called so in English, or by a name that is as common; none if no
@@ -14,6 +15,27 @@ pub fn code(name: &str) -> Option<&'static str> {
         countries.flat_map(|(code, names)| names.split('|').map(move |name| (fold(name), code))).collect()
     });
     CODES.get(&fold(name.trim())).copied()
+}
+
+/// Puts the codes of countries in the place of their names.
+pub fn settle(addresses: &mut [pb::Address]) {
+    for address in addresses {
+        let region = &mut address.postal_address.get_or_insert_default().region_code;
+        if let Some(code) = code(region) {
+            code.clone_into(region);
+        }
+    }
+}
+
+/// Puts the tenant's own country where none stands. Of the addresses that are to be written: where a row leaves the country
+/// out, the one that is known stays.
+pub fn complete(addresses: &mut [pb::Address], country: Option<&str>) {
+    for address in addresses {
+        let region = &mut address.postal_address.get_or_insert_default().region_code;
+        if let (true, Some(country)) = (region.is_empty(), country) {
+            country.clone_into(region);
+        }
+    }
 }
 
 /// A country a line: its code and what it is called.

@@ -6,14 +6,11 @@ use std::ops::Range;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::ImportMode;
 use rapport_contacts_api::v1::import_match::By;
-use rapport_kit::db::Conn;
 use rapport_kit::filter::fold;
 use rapport_kit::jobs::Run;
 use rapport_kit::{Ctx, Fault, name};
-use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
-use super::country;
 use super::mapping::{Filled, Mapping};
 use super::matching::{self, Match};
 use super::order::Order;
@@ -45,6 +42,8 @@ pub struct Plan<'a> {
     pub owners: OwnerTable<'a>,
     /// Whether a row goes on without the accounts that it names and there are not: it is compared and not loaded.
     pub lenient: bool,
+    /// Which of the files that one job compares, from 0. Ids of one file are none of another.
+    pub file: u32,
 }
 
 /// What is to become of a row.
@@ -122,7 +121,7 @@ impl<'a> Plan<'a> {
     pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
         let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
         let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header, "rules")?;
-        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false })
+        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false, file: 0 })
     }
 
     /// What a row fills; its cells are taken out of it. The owner is told by the table of owners.
@@ -174,6 +173,12 @@ impl<'a> Plan<'a> {
             .with("columns", width.to_string()));
         }
         Ok(self.mapping.fill(&cells))
+    }
+
+    /// What is remembered of a row of this file.
+    #[must_use]
+    pub fn mark(&self, key: &str) -> String {
+        if self.file == 0 { key.to_owned() } else { format!("{}/{key}", self.file) }
     }
 
     /// Who gets a new record whose row names `owner`.
@@ -356,7 +361,8 @@ fn is_deleted(cell: &str) -> Result<bool, Fault> {
 /// The record that a row was found to be about, by what is remembered of the row.
 #[must_use]
 pub fn matched(keys: &[String]) -> Option<Uuid> {
-    keys.iter().find_map(|key| key.strip_prefix("r:")?.parse().ok())
+    let of_file = |key: &'_ str| key.split_once('/').filter(|(file, _)| file.bytes().all(|sign| sign.is_ascii_digit())).map_or(0, |(file, _)| file.len() + 1);
+    keys.iter().find_map(|key| key.get(of_file(key)..)?.strip_prefix("r:")?.parse().ok())
 }
 
 /// Refuses a row that no text of the database can hold; it would take the others of its step with it.
@@ -365,86 +371,6 @@ fn require_text<'a>(mut cells: impl Iterator<Item = &'a str>) -> Result<(), Faul
         return Err(Fault::argument("TEXT_INVALID", "Leave out the character NUL: no text can have it."));
     }
     Ok(())
-}
-
-/// Puts the codes of countries in the place of their names.
-pub fn settle_countries(addresses: &mut [pb::Address]) {
-    for address in addresses {
-        let region = &mut address.postal_address.get_or_insert_default().region_code;
-        if let Some(code) = country::code(region) {
-            code.clone_into(region);
-        }
-    }
-}
-
-/// Puts the tenant's own country where none stands. Of the addresses that are to be written: where a row leaves the country
-/// out, the one that is known stays.
-pub fn complete_countries(addresses: &mut [pb::Address], country: Option<&str>) {
-    for address in addresses {
-        let region = &mut address.postal_address.get_or_insert_default().region_code;
-        if let (true, Some(country)) = (region.is_empty(), country) {
-            country.clone_into(region);
-        }
-    }
-}
-
-/// Whose the external ids are, seen or not.
-///
-/// # Errors
-/// What the database answers.
-pub async fn holders<'a>(
-    conn: &mut Conn,
-    ctx: &Ctx,
-    collection: &str,
-    pairs: impl Iterator<Item = &'a ExternalId>,
-) -> Result<HashMap<(String, String), Uuid>, Fault> {
-    let sound = pairs.filter(|pair| !pair.system.contains('\0') && !pair.id.contains('\0'));
-    let (systems, ids): (Vec<String>, Vec<String>) = sound.map(|pair| (pair.system.clone(), pair.id.clone())).unzip();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows = sqlx::query!(
-        "select e.system, e.external_id, e.record_id from unnest($3::text[], $4::text[]) sent(system, id) join external_ids e
-           on e.system = sent.system and e.external_id = sent.id
-         where e.tenant_id = $1 and e.collection = $2 and e.live",
-        ctx.tenant(),
-        collection,
-        &systems,
-        &ids
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| ((row.system, row.external_id), row.record_id)).collect())
-}
-
-/// Private customers among `accounts` that have their contact, with it.
-///
-/// # Errors
-/// What the database answers.
-pub async fn customers(conn: &mut Conn, ctx: &Ctx, accounts: &[Uuid]) -> Result<HashMap<Uuid, Uuid>, Fault> {
-    if accounts.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows = sqlx::query!(
-        "select account_id, contact_id from contact_accounts where tenant_id = $1 and account_id = any($2) and sole",
-        ctx.tenant(),
-        accounts
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.account_id, row.contact_id)).collect())
-}
-
-/// Those of `ids` that are legal entities which are known here, each with its country.
-///
-/// # Errors
-/// What the database answers.
-pub async fn entities(conn: &mut Conn, ctx: &Ctx, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, Fault> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let known = sqlx::query!("select id, country from legal_entities where tenant_id = $1 and id = any($2)", ctx.tenant(), ids);
-    Ok(known.fetch_all(conn).await?.into_iter().map(|row| (row.id, row.country)).collect())
 }
 
 /// The refusal of a legal entity that is not known here.

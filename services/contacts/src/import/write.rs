@@ -17,6 +17,7 @@ use crate::number::Numbers;
 /// ABORTED (CONTENDED) if others changed one of them, or took an external id or a place with a private customer, since
 /// that was decided: the step is to be taken again.
 pub async fn contacts(tx: &mut Tx, ctx: &Ctx, changes: Vec<Change>) -> Result<(), Fault> {
+    wait_behind_people(tx).await?;
     let (created, mut changed): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|change| change.fact == Fact::Created);
     changed.sort_unstable_by_key(|change| change.contact.id());
     for change in changed {
@@ -50,6 +51,7 @@ fn created<'a>(changes: &'a [(i64, &'a account::Change)]) -> impl Iterator<Item 
 /// # Errors
 /// As [`contacts`].
 pub async fn accounts(tx: &mut Tx, ctx: &Ctx, mut numbers: Numbers, changes: &[(i64, &account::Change)], dry_run: bool) -> Result<(), Fault> {
+    wait_behind_people(tx).await?;
     if !dry_run {
         numbers.take_gapless(tx, ctx).await?;
     }
@@ -72,6 +74,12 @@ pub async fn accounts(tx: &mut Tx, ctx: &Ctx, mut numbers: Numbers, changes: &[(
             return Err(Fault::contended());
         }
     }
+    Ok(())
+}
+
+/// What the transaction writes is indexed for search behind what people change meanwhile.
+async fn wait_behind_people(tx: &mut Tx) -> Result<(), Fault> {
+    tx.conn().execute("set local rapport.bulk = 'on'").await?;
     Ok(())
 }
 

@@ -53,7 +53,7 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     let (Some(order), Some(source)) = (orders.orders.get(index), run.input_files().get(index)) else {
         return turn(run, at).await;
     };
-    let plan = Plan { mode: ImportMode::Update, lenient: true, ..Plan::of(run, order)? };
+    let plan = Plan { mode: ImportMode::Update, lenient: true, file: at.file, ..Plan::of(run, order)? };
     if !at.comparing && plan.mapping.resource == Resource::Contact {
         return run.commit(run.begin().await?, Step::to(&Checkpoint { file: at.file + 1, ..at })).await;
     }

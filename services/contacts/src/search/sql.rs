@@ -159,7 +159,7 @@ pub async fn take(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<Option<Taken
 /// # Errors
 /// What the database answers.
 pub async fn queue_again(tx: &mut Tx) -> Result<bool, Fault> {
-    let Some(tenant) = sqlx::query!("select tenant_id, after from search_again limit 1 for update skip locked").fetch_optional(tx.conn()).await?
+    let Some(tenant) = sqlx::query!("select tenant_id, after, rounds from search_again where not_before <= now() limit 1 for update skip locked").fetch_optional(tx.conn()).await?
     else {
         return Ok(false);
     };
@@ -179,6 +179,15 @@ pub async fn queue_again(tx: &mut Tx) -> Result<bool, Fault> {
     .await?;
     match last {
         Some(last) => sqlx::query!("update search_again set after = $2 where tenant_id = $1", tenant.tenant_id, last).execute(tx.conn()).await?,
+        // Processes of the release before, which still run for a while, made keys as they know them.
+        None if tenant.rounds > 1 => {
+            sqlx::query!(
+                "update search_again set after = default, rounds = rounds - 1, not_before = now() + interval '1 hour' where tenant_id = $1",
+                tenant.tenant_id
+            )
+            .execute(tx.conn())
+            .await?
+        }
         None => sqlx::query!("delete from search_again where tenant_id = $1", tenant.tenant_id).execute(tx.conn()).await?,
     };
     Ok(true)

@@ -8,7 +8,7 @@ use rapport_kit::{Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::contact::{COLLECTION, Contact, Details, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql};
+use crate::contact::{COLLECTION, Contact, Details, Fact, RESOURCE, Refusal, convert, roles, rpc, snapshot, sql};
 use crate::{batch, events};
 
 /// Takes back what a job did to contacts; answers those that stay as they are.
@@ -91,7 +91,12 @@ async fn write(tx: &mut Tx, run: &Run, contact: &Contact, fact: Fact) -> Result<
 async fn details(tx: &mut Tx, run: &Run, before: pb::Contact) -> Result<Details, Fault> {
     let accounts = snapshot::accounts(&before);
     let private = crate::account::sql::private(tx.conn(), run.ctx(), &accounts).await?;
-    snapshot::details(before, &private.into_iter().collect())
+    let mut details = snapshot::details(before, &private.into_iter().collect())?;
+    // Accounts that were merged since go on in others.
+    for (merged, into) in crate::account::sql::merged(tx.conn(), run.ctx(), &accounts).await? {
+        details.accounts = roles::moved(&details.accounts, merged, into);
+    }
+    Ok(details)
 }
 
 /// Refuses to give a field back that whoever undoes may not write.
