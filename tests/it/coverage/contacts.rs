@@ -250,7 +250,6 @@ async fn delete_view(scene: &Scene) -> Valid {
     Valid { removes: true, ..Valid::change(&contacts::DeleteViewRequest { name, etag }, 1).about_a_record() }
 }
 
-/// Sets a label of one contact.
 async fn share(scene: &Scene) -> Valid {
     let name = make(scene, Noun::Contact).await.name;
     Valid::change(&shared(name, scene.nobody.name()), 1).about_a_record()

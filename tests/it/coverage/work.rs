@@ -50,6 +50,7 @@ fn import(file: String) -> contacts::StartImportRequest {
     contacts::StartImportRequest { file, rules: Some(rules), ..contacts::StartImportRequest::default() }
 }
 
+/// Sets a label of one contact.
 async fn bulk_change(scene: &Scene) -> contacts::BulkChange {
     let tags = contacts::TagList { tags: vec!["bulk".to_owned()] };
     contacts::BulkChange {

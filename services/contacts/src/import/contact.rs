@@ -210,10 +210,7 @@ async fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<
             let mut sent = read.sent;
             if plan.way.by == By::ExternalId {
                 // Reached by an id of a contact that was merged into it, it keeps the one that it has of that system.
-                let is_own = |pair: &rapport_proto::common::v1::ExternalId| {
-                    before.details().external_ids.iter().any(|own| own.system == pair.system && own.id == pair.id)
-                };
-                sent.external_ids.retain(|pair| pair.system != plan.way.system || is_own(pair));
+                sent.external_ids.retain(|pair| pair.system != plan.way.system || before.is_called(&pair.system, &pair.id));
             }
             let mut merged = merge::contact(convert::to_proto(before.clone()), sent, &read.empty, around.region);
             country::complete(&mut merged.person.get_or_insert_default().addresses, around.country.as_deref());

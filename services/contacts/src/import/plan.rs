@@ -230,7 +230,7 @@ pub fn checked<'a>(
     if matches!(rules.mode(), ImportMode::CreateOrUpdate | ImportMode::Update) && way.by == By::Unspecified {
         found.add(format!("{within}.match"), "is required, unless every row becomes a new record");
     }
-    let owners = OwnerTable::parse(&mut found, rules);
+    let owners = OwnerTable::parse(&mut found, within, rules);
     found.finish()?;
     mapping.require_writable(ctx)?;
     way.require_readable(ctx, mapping.resource)?;
@@ -361,8 +361,10 @@ fn is_deleted(cell: &str) -> Result<bool, Fault> {
 /// The record that a row was found to be about, by what is remembered of the row.
 #[must_use]
 pub fn matched(keys: &[String]) -> Option<Uuid> {
-    let of_file = |key: &'_ str| key.split_once('/').filter(|(file, _)| file.bytes().all(|sign| sign.is_ascii_digit())).map_or(0, |(file, _)| file.len() + 1);
-    keys.iter().find_map(|key| key.get(of_file(key)..)?.strip_prefix("r:")?.parse().ok())
+    keys.iter().find_map(|key| {
+        let of_later_file = key.split_once('/').filter(|(file, _)| file.bytes().all(|sign| sign.is_ascii_digit()));
+        of_later_file.map_or(key.as_str(), |(_, key)| key).strip_prefix("r:")?.parse().ok()
+    })
 }
 
 /// Refuses a row that no text of the database can hold; it would take the others of its step with it.

@@ -1,7 +1,7 @@
 //! Keys: what a record is found by, each a hash of tenant, field, kind of fit and a part of a word.
 //!
 //! Guarantees: equal records have equal keys, in every process and release; a key of one tenant or field is none of
-//! another. Stored keys depend on this file: a change of it needs a migration that queues every record again.
+//! another. Stored keys depend on this file: a change of it needs a migration that puts every tenant into `search_again`.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Words of a text, in the form in which they are compared.
 //!
 //! Guarantees: a word holds letters and digits alone, folded, so that case, accents, Hebrew points and final letters do
-//! not matter. Stored keys depend on this file: a change of it needs a migration that queues every record again.
+//! not matter. Stored keys depend on this file: a change of it needs a migration that puts every tenant into `search_again`.
 
 use rapport_kit::filter::fold;
 
