@@ -286,6 +286,25 @@ async fn keys_that_were_made_another_way_are_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_that_a_process_of_the_release_before_made_meanwhile_are_found_in_a_second_round() {
+    let desk = Desk::open().await;
+    let name = desk.create(person("Ada", "Lovelace", Vec::new())).await.unwrap().name;
+    indexed(&desk).await;
+    let mut database = desk.superuser().await;
+    let begin = "insert into search_again (tenant_id, rounds) select distinct tenant_id, 2 from search_doc";
+    sqlx::query(begin).execute(&mut database).await.unwrap();
+    let waits = "select count(*) from search_again where rounds = 1 and not_before > now()";
+    eventually("the second round waits", async || {
+        let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&mut desk.superuser().await).await.expect("an answer");
+        (waiting == 1).then_some(())
+    })
+    .await;
+    sqlx::query("update search_doc set keys = '{1,2,3}'").execute(&mut database).await.unwrap();
+    sqlx::query("update search_again set not_before = now()").execute(&mut database).await.unwrap();
+    eventually("the record has its keys again", async || (found(&desk, &desk.clerk, "lovelace").await == [name.clone()]).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_cannot_be_read_does_not_keep_others_out_of_the_index() {
     let desk = Desk::open().await;
     let broken = desk.create(person("Ada", "Byron", Vec::new())).await.unwrap();
