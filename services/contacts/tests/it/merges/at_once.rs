@@ -74,3 +74,18 @@ async fn a_contact_waits_for_a_merge_of_its_account_and_is_decided_anew() {
     let links: i64 = sqlx::query_scalar("select count(*) from contact_accounts").fetch_one(&mut desk.superuser().await).await.expect("a count");
     assert_eq!(links, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_brings_a_contact_back_to_an_account_that_was_merged() {
+    let desk = Desk::open().await;
+    let (one, other) = (make(&desk, company("One")).await, make(&desk, company("Other")).await);
+    let role = pb::AccountRole { account: other.name.clone(), ..pb::AccountRole::default() };
+    let contact = desk.create(pb::Contact { accounts: vec![role], ..named("Kaya") }).await.expect("a contact");
+    let request = pb::DeleteContactRequest { name: contact.name.clone(), etag: String::new() };
+    desk.contacts().delete_contact(desk.clerk.request(request)).await.expect("it goes to the bin");
+    join(&desk, &desk.clerk, &one.name, &other.name).await.expect("a merge");
+    // As a process would do it that knows of no merges of accounts, or read before one was committed.
+    let back = sqlx::query("update contacts set deleted_at = null where id = $1").bind(id(&contact.name));
+    let refusal = back.execute(&mut desk.superuser().await).await.expect_err("the account is no more");
+    assert_eq!(refusal.as_database_error().and_then(|error| error.constraint()), Some("contact_account_merged"));
+}
