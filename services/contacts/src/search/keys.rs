@@ -19,7 +19,7 @@ const LETTERS_IN_A_ROW: usize = 3;
 /// Letters of such a word that count.
 const LONGEST_OF_ADDRESS: usize = 24;
 /// Digits in a row of a telephone number that are a key; what is sought has all of its own there.
-const DIGITS_IN_A_ROW: usize = 5;
+pub const DIGITS_IN_A_ROW: usize = 5;
 /// Digits of a telephone number's beginning that are sought where there are fewer than those; also the least that are.
 pub const BEGINNINGS_OF_NUMBER: std::ops::RangeInclusive<usize> = 3..=4;
 /// Last digits of a telephone number that it is found by.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rapport_kit::Fault;
 use uuid::Uuid;
 
-use super::keys::{BEGINNINGS_OF_NUMBER, Field, Part, beginning, digits, key, letters};
+use super::keys::{BEGINNINGS_OF_NUMBER, DIGITS_IN_A_ROW, Field, Part, beginning, digits, key, letters};
 use super::words::{may_slip, slips, words};
 
 const MOST_LETTERS: usize = 200;
@@ -19,10 +19,17 @@ pub struct Query {
     words: Vec<Word>,
 }
 
-/// A word in the forms of which one must fit.
+/// A word as it was typed, in the forms of which one must fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Word {
+    typed: String,
     forms: Vec<String>,
+}
+
+impl Word {
+    fn plain(word: String) -> Self {
+        Self { forms: vec![word.clone()], typed: word }
+    }
 }
 
 /// The keys of a query, of the fields that the caller may search.
@@ -68,7 +75,7 @@ impl Query {
                 continue;
             }
             words.extend(take_number(&mut number));
-            words.extend(self::words(chunk).into_iter().map(|word| Word { forms: vec![word] }));
+            words.extend(self::words(chunk).into_iter().map(Word::plain));
         }
         if words.is_empty() {
             return Err(Fault::invalid("query", "is required: some letters or digits of a name, a number or an address"));
@@ -83,7 +90,8 @@ impl Query {
     #[must_use]
     pub fn keys(&self, tenant: Uuid, fields: &[Field]) -> Sought {
         let (points, names): (Vec<Field>, Vec<Field>) = fields.iter().copied().partition(|field| field.is_point);
-        let of_word = |Word { forms }: &Word| {
+        let of_word = |word: &Word| {
+            let forms = &word.forms;
             let slips: Vec<String> = forms.iter().filter(|form| may_slip(form)).flat_map(|form| slips(form)).collect();
             let with_slip = |part| each(&names, &slips, move |field, slip| key(tenant, field, part, slip));
             SoughtWord {
@@ -91,18 +99,21 @@ impl Query {
                 beginning: each(&names, forms, |field, form| beginning(tenant, field, form)),
                 // The record's word has a letter too many, another one or two that changed places; or one too few.
                 slips: [with_slip(Part::Slip), with_slip(Part::Whole)].concat(),
-                parts: points.iter().flat_map(|field| forms.iter().flat_map(|form| parts(tenant, *field, form))).collect(),
+                parts: points.iter().flat_map(|field| parts(tenant, *field, word)).collect(),
             }
         };
         Sought { words: self.words.iter().map(of_word).collect() }
     }
 }
 
-/// Sets of keys, of one of which a record has all that can be reached by something with `form` in it.
-fn parts(tenant: Uuid, field: Field, form: &str) -> Vec<Vec<i64>> {
-    let of_address = letters(tenant, field, form);
-    let of_number = if form.bytes().all(|byte| byte.is_ascii_digit()) { digits(tenant, field, form) } else { Vec::new() };
-    std::iter::once(of_address).chain(of_number).collect()
+/// Sets of keys, of one of which a record has all that can be reached by an address with the word in it, or by a number.
+fn parts(tenant: Uuid, field: Field, word: &Word) -> Vec<Vec<i64>> {
+    let is_number = |form: &&String| form.bytes().all(|byte| byte.is_ascii_digit());
+    // What has a form in it has also a form that is a part of that one, unless so few digits are sought at its ends alone.
+    let stands_for = |other: &String, form: &String| other != form && other.len() >= DIGITS_IN_A_ROW && form.contains(other.as_str());
+    let is_least = |form: &&String| !word.forms.iter().any(|other| stands_for(other, form));
+    let of_numbers = word.forms.iter().filter(is_number).filter(is_least).flat_map(|form| digits(tenant, field, form));
+    std::iter::once(letters(tenant, field, &word.typed)).chain(of_numbers).collect()
 }
 
 impl Sought {
@@ -175,14 +186,14 @@ fn take_number(chunks: &mut Vec<&str>) -> Option<Word> {
     let text = std::mem::take(chunks).concat().replace("(0)", "");
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     if digits.len() < *BEGINNINGS_OF_NUMBER.start() {
-        return Some(digits).filter(|digits| !digits.is_empty()).map(|digits| Word { forms: vec![digits] });
+        return Some(digits).filter(|digits| !digits.is_empty()).map(Word::plain);
     }
     let international = digits.strip_prefix("00").unwrap_or(&digits);
     let national = digits.trim_start_matches('0');
     let inside = digits.get(1..).filter(|_| digits.len() >= NATIONAL).unwrap_or(&digits);
     let others = [international, national, inside].into_iter().filter(|form| form.len() >= *BEGINNINGS_OF_NUMBER.start());
     let forms: BTreeSet<&str> = others.chain([digits.as_str()]).collect();
-    Some(Word { forms: forms.into_iter().map(str::to_owned).collect() })
+    Some(Word { forms: forms.into_iter().map(str::to_owned).collect(), typed: digits.clone() })
 }
 
 #[cfg(test)]
