@@ -159,7 +159,9 @@ pub async fn take(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<Option<Taken
 /// # Errors
 /// What the database answers.
 pub async fn queue_again(tx: &mut Tx) -> Result<bool, Fault> {
-    let Some(tenant) = sqlx::query!("select tenant_id, after, rounds from search_again where not_before <= now() limit 1 for update skip locked").fetch_optional(tx.conn()).await?
+    let Some(tenant) = sqlx::query!("select tenant_id, after, rounds from search_again where not_before <= now() limit 1 for update skip locked")
+        .fetch_optional(tx.conn())
+        .await?
     else {
         return Ok(false);
     };
