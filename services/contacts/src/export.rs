@@ -16,8 +16,13 @@ mod vcard;
 mod workbook;
 mod zip;
 
+use std::borrow::Cow;
+
 pub use job::KIND;
 pub use rpc::Exports;
+
+/// The texts of a row, one for each column.
+type Row<'r> = Vec<Cow<'r, str>>;
 
 /// What whoever exports must be permitted, besides reading the records.
 const PERMISSION: &str = "contacts.export.create";

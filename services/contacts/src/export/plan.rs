@@ -34,6 +34,13 @@ pub(super) enum Format {
     JsonLines,
 }
 
+impl Plan {
+    /// Whether the columns are those that the records turn out to have.
+    pub(super) fn has_columns_of_records(&self) -> bool {
+        self.format.is_table() && self.columns.is_empty()
+    }
+}
+
 impl Format {
     /// Whether it has columns.
     pub(super) fn is_table(self) -> bool {

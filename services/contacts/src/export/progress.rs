@@ -3,7 +3,8 @@
 //! Guarantees: from the same place over the same records the same bytes come, so that a piece whose storing failed can be
 //! made again, by any process.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use prost::Message;
 use rapport_kit::{Ctx, Db, Fault};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::plan::{Format, Plan};
 use super::records::{self, Page};
 use super::workbook::Workbook;
-use super::{csv, json, vcard};
+use super::{Row, csv, json, vcard};
 use crate::layout::Column;
 use crate::limits;
 
@@ -52,21 +53,34 @@ pub(super) struct Piece {
 /// # Errors
 /// FAILED_PRECONDITION (EXPORT_TOO_WIDE, EXPORT_TOO_LARGE); those of reading; what the database answers.
 pub(super) async fn advance(db: &Db, ctx: &Ctx, plan: &Plan, progress: &mut Progress) -> Result<Piece, Fault> {
-    if !progress.is_surveyed {
-        if plan.format.is_table() && plan.columns.is_empty() {
-            let page = records::read(db, ctx, plan, progress.after()?).await?;
-            progress.survey(plan, &page)?;
-            return Ok(Piece::default());
-        }
-        progress.headers = plan.columns.iter().map(ToString::to_string).collect();
-        progress.is_surveyed = true;
-    }
     let page = records::read(db, ctx, plan, progress.after()?).await?;
-    let bytes = progress.write(plan, &page)?;
-    Ok(Piece { bytes, records: page.records.len() })
+    progress.take(plan, &page)
 }
 
 impl Progress {
+    /// Makes the next piece of the page that was read at its place.
+    ///
+    /// # Errors
+    /// As [`advance`].
+    pub(super) fn take(&mut self, plan: &Plan, page: &Page) -> Result<Piece, Fault> {
+        if !self.is_surveyed {
+            if plan.has_columns_of_records() {
+                self.survey(plan, page)?;
+                return Ok(Piece::default());
+            }
+            self.headers = plan.columns.iter().map(ToString::to_string).collect();
+            self.is_surveyed = true;
+        }
+        let bytes = self.write(plan, page)?;
+        Ok(Piece { bytes, records: page.records.len() })
+    }
+
+    /// Where the page stands that comes behind `page`, which is the next to be taken; none if that is the last.
+    pub(super) fn behind(&self, plan: &Plan, page: &Page) -> Option<Option<Uuid>> {
+        let is_followed_by_another_pass = !self.is_surveyed && plan.has_columns_of_records();
+        (page.next.is_some() || is_followed_by_another_pass).then_some(page.next)
+    }
+
     fn after(&self) -> Result<Option<Uuid>, Fault> {
         if self.after.is_empty() { Ok(None) } else { Uuid::from_slice(&self.after).map(Some).map_err(Fault::internal) }
     }
@@ -127,12 +141,14 @@ impl Progress {
 }
 
 /// The records of the page as rows with a text for each column, made one by one: a row may be wide.
-fn rows<'a>(columns: &'a [Column], page: &'a Page) -> impl Iterator<Item = Vec<String>> + 'a {
-    let places: HashMap<&Column, usize> = columns.iter().enumerate().map(|(place, column)| (column, place)).collect();
+fn rows<'a>(columns: &'a [Column], page: &'a Page) -> impl Iterator<Item = Row<'a>> + 'a {
+    let mut places: Vec<(&Column, usize)> = columns.iter().enumerate().map(|(place, column)| (column, place)).collect();
+    places.sort_unstable();
     page.records.iter().map(move |record| {
-        let mut row = vec![String::new(); columns.len()];
+        let mut row = vec![Cow::Borrowed(""); columns.len()];
         for (column, text) in record.cells() {
-            if let Some(cell) = places.get(&column).and_then(|place| row.get_mut(*place)) {
+            let place = places.binary_search_by_key(&&column, |(column, _)| column).ok().and_then(|found| places.get(found));
+            if let Some(cell) = place.and_then(|(_, place)| row.get_mut(*place)) {
                 *cell = text;
             }
         }

@@ -12,7 +12,7 @@ use sqlx::{Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
 use super::plan::{Format, Plan};
-use crate::layout::{self, Cell, Resource};
+use crate::layout::{self, CellOf, Resource};
 use crate::{account, contact};
 
 /// Records of a page at most; fewer where they are large.
@@ -37,7 +37,7 @@ pub(super) struct Page {
 
 impl Record {
     /// The cells that have something in them.
-    pub(super) fn cells(&self) -> Vec<Cell> {
+    pub(super) fn cells(&self) -> Vec<CellOf<'_>> {
         match self {
             Self::Contact(contact) => layout::contact::cells(contact),
             Self::Account(account) => layout::account::cells(account),

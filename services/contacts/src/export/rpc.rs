@@ -12,15 +12,35 @@ use rapport_kit::command;
 use rapport_kit::jobs::{Asked, Jobs};
 use rapport_kit::{Ctx, Db, Fault};
 use rapport_proto::common::v1::Job;
+use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::plan::{self, Plan};
-use super::progress::{self, Progress};
+use super::progress::Progress;
+use super::records::{self, Page};
 use super::{KIND, job};
 use crate::layout::Resource;
 
 /// Bytes of a piece of an answer.
 const PIECE: usize = 1 << 20;
+
+/// What is exported in one call.
+#[derive(Debug)]
+struct Export {
+    db: Db,
+    ctx: Ctx,
+    plan: Plan,
+}
+
+impl Export {
+    /// Reads a page in a task of its own, which ends with the call.
+    fn read_page(self: Arc<Self>, after: Option<Uuid>) -> JoinSet<Result<Page, Fault>> {
+        let mut reading = JoinSet::new();
+        reading.spawn(async move { records::read(&self.db, &self.ctx, &self.plan, after).await });
+        reading
+    }
+}
 
 /// Serves exports.
 #[derive(Debug, Clone)]
@@ -69,23 +89,23 @@ impl Exports {
         Self { db, jobs }
     }
 
-    /// Page by page as the caller takes them; between them nothing is held.
+    /// Page by page as the caller takes them. While one is written the next is read; no connection is held meanwhile.
     async fn stream(&self, ctx: Ctx, plan: Plan) -> Result<BoxStream<'static, Result<Vec<u8>, Status>>, Fault> {
         plan::check(&ctx, &plan)?;
         ctx.log_export(&mut self.db.for_tenant(&ctx).await?, &job::logged(&plan)).await?;
-        let with = Arc::new((self.db.clone(), ctx, plan));
-        let pages = stream::try_unfold(Progress::default(), move |mut progress| {
-            let with = Arc::clone(&with);
+        let export = Arc::new(Export { db: self.db.clone(), ctx, plan });
+        let begin = (Progress::default(), Some(Arc::clone(&export).read_page(None)));
+        let pages = stream::try_unfold(begin, move |(mut progress, reading)| {
+            let export = Arc::clone(&export);
             async move {
-                let (db, ctx, plan) = with.as_ref();
-                if progress.is_done {
-                    return Ok(None);
-                }
-                if Instant::now() >= ctx.call().deadline {
+                let Some(mut reading) = reading else { return Ok(None) };
+                if Instant::now() >= export.ctx.call().deadline {
                     return Err(Status::from(Fault::deadline()));
                 }
-                let piece = progress::advance(db, ctx, plan, &mut progress).await?;
-                Ok(Some((piece.bytes, progress)))
+                let page = reading.join_next().await.ok_or_else(|| Fault::internal("a page is read by nobody"))?.map_err(Fault::internal)??;
+                let next = progress.behind(&export.plan, &page).map(|after| Arc::clone(&export).read_page(after));
+                let piece = progress.take(&export.plan, &page)?;
+                Ok(Some((piece.bytes, (progress, next))))
             }
         });
         let pieces = |bytes: Vec<u8>| stream::iter(bytes.chunks(PIECE).map(|piece| Ok(piece.to_vec())).collect::<Vec<_>>());

@@ -3,11 +3,13 @@
 //! Every cell is a text that stands in its own cell: no table of texts has to be held. Nothing is a number or a date,
 //! which programs would show in their own way, and nothing a formula.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use prost::Message;
 use rapport_kit::Fault;
 
+use super::Row;
 use super::zip::Archive;
 use crate::layout::cell;
 
@@ -42,11 +44,11 @@ impl Workbook {
     ///
     /// # Errors
     /// FAILED_PRECONDITION (EXPORT_TOO_LARGE).
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, headers: &[String], rows: impl Iterator<Item = Vec<String>>) -> Result<(), Fault> {
+    pub(super) fn write<'r>(&mut self, out: &mut Vec<u8>, headers: &[String], rows: impl Iterator<Item = Row<'r>>) -> Result<(), Fault> {
         self.write_by(out, headers, rows, ROWS)
     }
 
-    fn write_by(&mut self, out: &mut Vec<u8>, headers: &[String], rows: impl Iterator<Item = Vec<String>>, most: u32) -> Result<(), Fault> {
+    fn write_by<'r>(&mut self, out: &mut Vec<u8>, headers: &[String], rows: impl Iterator<Item = Row<'r>>, most: u32) -> Result<(), Fault> {
         let mut archive = self.archive.take().unwrap_or_default();
         let mut xml = String::new();
         if self.sheets == 0 {
@@ -130,7 +132,7 @@ fn end_sheet(archive: &mut Archive, out: &mut Vec<u8>, xml: &mut String) -> Resu
 }
 
 /// A row; empty cells are left out.
-fn push_row<'a>(xml: &mut String, number: u32, texts: impl Iterator<Item = std::borrow::Cow<'a, str>>) {
+fn push_row<'a>(xml: &mut String, number: u32, texts: impl Iterator<Item = Cow<'a, str>>) {
     let _ = write!(xml, "<row r=\"{number}\">");
     for (place, text) in texts.enumerate().filter(|(_, text)| !text.is_empty()) {
         let _ = write!(xml, "<c r=\"{}{number}\" t=\"inlineStr\"><is><t xml:space=\"preserve\">", letters(place));
@@ -210,7 +212,7 @@ mod tests {
         let (mut bytes, mut state) = (Vec::new(), Workbook::default().encode_to_vec());
         for row in rows.iter().map(Some).chain([None]) {
             let mut workbook = Workbook::decode(state.as_slice()).unwrap();
-            workbook.write_by(&mut bytes, headers, row.cloned().into_iter(), MOST).unwrap();
+            workbook.write_by(&mut bytes, headers, row.map(|row| row.iter().map(Cow::from).collect()).into_iter(), MOST).unwrap();
             if row.is_none() {
                 workbook.end(&mut bytes).unwrap();
             }

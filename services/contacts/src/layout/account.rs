@@ -4,41 +4,40 @@ use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account::{Kind, Relationship};
 use rapport_proto::google_type::Money;
 
-use super::part::{self, Groups, put};
-use super::{Cell, Column, Single, cell};
+use super::part::{self, Cells, Groups};
+use super::{CellOf, Column, Single, cell};
 use crate::violations::Violations;
 
 const NANOS: i64 = 1_000_000_000;
 
 /// The cells of an account that have something in them, in the order of columns.
 #[must_use]
-pub fn cells(account: &pb::Account) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    let mut single = |column: Single, text: String| put(&mut cells, Column::Single(column), text);
+pub fn cells(account: &pb::Account) -> Vec<CellOf<'_>> {
+    let mut cells = Cells::default();
     let number = |number: Option<i32>| number.map(|number| number.to_string()).unwrap_or_default();
-    single(Single::Record, account.name.clone());
-    single(Single::DisplayName, account.display_name.clone());
-    single(Single::Kind, name_of(&KINDS, account.kind()).to_owned());
-    single(Single::Relationships, cell::list(account.relationships().map(|relationship| name_of(&RELATIONSHIPS, relationship))));
-    single(Single::Number, account.number.clone());
-    single(Single::LegalEntity, account.legal_entity.clone());
-    single(Single::Parent, account.parent.clone());
-    single(Single::Sector, account.sector.clone());
-    single(Single::Website, account.website.clone());
-    single(Single::Employees, number(account.employee_count));
-    single(Single::Revenue, account.annual_revenue.as_ref().map(amount).unwrap_or_default());
-    single(Single::Currency, account.annual_revenue.as_ref().map(|money| money.currency_code.clone()).unwrap_or_default());
-    single(Single::Founded, number(account.founded_year));
-    single(Single::Tags, cell::list(account.tags.iter().map(String::as_str)));
-    single(Single::Owner, account.owner.clone());
-    single(Single::Created, account.create_time.map(cell::time).unwrap_or_default());
-    single(Single::Updated, account.update_time.map(cell::time).unwrap_or_default());
-    single(Single::Deleted, account.delete_time.map(cell::time).unwrap_or_default());
-    single(Single::Version, account.etag.clone());
-    part::point_cells(&mut cells, &account.contact_points);
-    part::address_cells(&mut cells, &account.addresses);
-    part::external_id_cells(&mut cells, &account.external_ids);
-    cells
+    cells.single(Single::Record, &account.name);
+    cells.single(Single::DisplayName, &account.display_name);
+    cells.single(Single::Kind, name_of(&KINDS, account.kind()));
+    cells.single(Single::Relationships, cell::list(account.relationships().map(|relationship| name_of(&RELATIONSHIPS, relationship))));
+    cells.single(Single::Number, &account.number);
+    cells.single(Single::LegalEntity, &account.legal_entity);
+    cells.single(Single::Parent, &account.parent);
+    cells.single(Single::Sector, &account.sector);
+    cells.single(Single::Website, &account.website);
+    cells.single(Single::Employees, number(account.employee_count));
+    cells.single(Single::Revenue, account.annual_revenue.as_ref().map(amount).unwrap_or_default());
+    cells.single(Single::Currency, account.annual_revenue.as_ref().map_or("", |money| &money.currency_code));
+    cells.single(Single::Founded, number(account.founded_year));
+    cells.single(Single::Tags, cell::list(account.tags.iter().map(String::as_str)));
+    cells.single(Single::Owner, &account.owner);
+    cells.single(Single::Created, account.create_time.map(cell::time).unwrap_or_default());
+    cells.single(Single::Updated, account.update_time.map(cell::time).unwrap_or_default());
+    cells.single(Single::Deleted, account.delete_time.map(cell::time).unwrap_or_default());
+    cells.single(Single::Version, &account.etag);
+    cells.points(&account.contact_points);
+    cells.addresses(&account.addresses);
+    cells.external_ids(&account.external_ids);
+    cells.filled
 }
 
 /// The account that cells show; as [`super::contact::record`].
@@ -159,6 +158,8 @@ fn find<K: Copy>(table: &[(K, &'static str)], text: &str) -> Option<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use proptest::prelude::*;
     use rapport_kit::{clock, name};
     use uuid::Uuid;
@@ -167,9 +168,9 @@ mod tests {
     use super::super::{Resource, cell};
     use super::*;
 
-    fn read(cells: &[Cell]) -> pb::Account {
+    fn read(cells: &[CellOf<'_>]) -> pb::Account {
         let mut found = Violations::default();
-        let account = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_str())));
+        let account = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_ref())));
         found.finish().expect("every cell can be read");
         account
     }
@@ -202,7 +203,7 @@ mod tests {
             prop_assert_eq!(&read(&written), &account);
             let filed = written.iter().map(|(column, text)| {
                 let header = column.to_string();
-                (Column::parse(Resource::Account, &header).expect("a column"), cell::unguarded(&cell::guarded(text)).to_owned())
+                (Column::parse(Resource::Account, &header).expect("a column"), Cow::Owned(cell::unguarded(&cell::guarded(text)).to_owned()))
             });
             prop_assert_eq!(read(&filed.collect::<Vec<_>>()), account);
         }
@@ -219,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_currency_without_an_amount_is_no_revenue() {
-        let currency = (Column::Single(Single::Currency), "EUR".to_owned());
+        let currency = (Column::Single(Single::Currency), Cow::Borrowed("EUR"));
         assert_eq!(read(std::slice::from_ref(&currency)).annual_revenue, None);
-        let revenue = (Column::Single(Single::Revenue), "7".to_owned());
+        let revenue = (Column::Single(Single::Revenue), Cow::Borrowed("7"));
         assert_eq!(read(&[currency, revenue]).annual_revenue.map(|money| money.units), Some(7));
     }
 }

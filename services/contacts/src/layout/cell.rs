@@ -85,8 +85,8 @@ pub fn read_lines(cell: &str) -> Vec<String> {
 
 /// `yes`, or nothing.
 #[must_use]
-pub fn flag(is_set: bool) -> String {
-    if is_set { "yes".to_owned() } else { String::new() }
+pub fn flag(is_set: bool) -> &'static str {
+    if is_set { "yes" } else { "" }
 }
 
 /// Whether a cell says so; none if it says neither.

@@ -1,47 +1,49 @@
 //! A contact as cells of a row, and back.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rapport_contacts_api::v1 as pb;
 
-use super::part::{self, Groups, put};
-use super::{Cell, Column, RolePart, Single, cell};
+use super::part::{self, Cells, Groups};
+use super::{CellOf, Column, RolePart, Single, cell};
 use crate::violations::Violations;
+
+/// Whose person is hidden.
+static NOBODY: LazyLock<pb::Person> = LazyLock::new(pb::Person::default);
 
 /// The cells of a contact that have something in them, in the order of columns.
 #[must_use]
-pub fn cells(contact: &pb::Contact) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    let none = pb::Person::default();
-    let person = contact.person.as_ref().unwrap_or(&none);
-    let mut single = |column: Single, text: String| put(&mut cells, Column::Single(column), text);
-    single(Single::Record, contact.name.clone());
-    single(Single::Salutation, person.salutation.clone());
-    single(Single::GivenName, person.given_name.clone());
-    single(Single::AdditionalName, person.additional_name.clone());
-    single(Single::FamilyName, person.family_name.clone());
-    single(Single::JobTitle, person.job_title.clone());
-    single(Single::Language, person.language.clone());
-    single(Single::BirthDate, person.birth_date.map(cell::day).unwrap_or_default());
-    single(Single::Tags, cell::list(contact.tags.iter().map(String::as_str)));
-    single(Single::Owner, contact.owner.clone());
-    single(Single::Notes, person.notes.clone());
-    single(Single::Created, contact.create_time.map(cell::time).unwrap_or_default());
-    single(Single::Updated, contact.update_time.map(cell::time).unwrap_or_default());
-    single(Single::Deleted, contact.delete_time.map(cell::time).unwrap_or_default());
-    single(Single::Version, contact.etag.clone());
-    part::point_cells(&mut cells, &person.contact_points);
-    part::address_cells(&mut cells, &person.addresses);
+pub fn cells(contact: &pb::Contact) -> Vec<CellOf<'_>> {
+    let mut cells = Cells::default();
+    let person = contact.person.as_ref().unwrap_or(&NOBODY);
+    cells.single(Single::Record, &contact.name);
+    cells.single(Single::Salutation, &person.salutation);
+    cells.single(Single::GivenName, &person.given_name);
+    cells.single(Single::AdditionalName, &person.additional_name);
+    cells.single(Single::FamilyName, &person.family_name);
+    cells.single(Single::JobTitle, &person.job_title);
+    cells.single(Single::Language, &person.language);
+    cells.single(Single::BirthDate, person.birth_date.map(cell::day).unwrap_or_default());
+    cells.single(Single::Tags, cell::list(contact.tags.iter().map(String::as_str)));
+    cells.single(Single::Owner, &contact.owner);
+    cells.single(Single::Notes, &person.notes);
+    cells.single(Single::Created, contact.create_time.map(cell::time).unwrap_or_default());
+    cells.single(Single::Updated, contact.update_time.map(cell::time).unwrap_or_default());
+    cells.single(Single::Deleted, contact.delete_time.map(cell::time).unwrap_or_default());
+    cells.single(Single::Version, &contact.etag);
+    cells.points(&person.contact_points);
+    cells.addresses(&person.addresses);
     for (index, role) in contact.accounts.iter().enumerate() {
-        let mut put = |part: RolePart, text: String| put(&mut cells, Column::Account(index + 1, part), text);
-        put(RolePart::Account, role.account.clone());
-        put(RolePart::Role, role.role.clone());
-        put(RolePart::Primary, cell::flag(role.primary));
-        put(RolePart::Start, role.start_date.map(cell::day).unwrap_or_default());
-        put(RolePart::End, role.end_date.map(cell::day).unwrap_or_default());
+        let column = |part: RolePart| Column::Account(index + 1, part);
+        cells.put(column(RolePart::Account), &role.account);
+        cells.put(column(RolePart::Role), &role.role);
+        cells.put(column(RolePart::Primary), cell::flag(role.primary));
+        cells.put(column(RolePart::Start), role.start_date.map(cell::day).unwrap_or_default());
+        cells.put(column(RolePart::End), role.end_date.map(cell::day).unwrap_or_default());
     }
-    part::external_id_cells(&mut cells, &contact.external_ids);
-    cells
+    cells.external_ids(&contact.external_ids);
+    cells.filled
 }
 
 /// The contact that cells show; what cannot be read is noted under its header. Values are taken as they are: what a
@@ -126,6 +128,8 @@ pub(super) const NO_DAY: &str = "must be a day such as 2026-01-31";
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use proptest::prelude::*;
     use rapport_kit::{clock, name};
     use rapport_proto::google_type::Date;
@@ -135,9 +139,9 @@ mod tests {
     use super::super::{Resource, cell};
     use super::*;
 
-    fn read(cells: &[Cell]) -> pb::Contact {
+    fn read(cells: &[CellOf<'_>]) -> pb::Contact {
         let mut found = Violations::default();
-        let contact = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_str())));
+        let contact = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_ref())));
         found.finish().expect("every cell can be read");
         contact
     }
@@ -173,7 +177,7 @@ mod tests {
             // The same through headers and guarded texts, as a file has them.
             let filed = written.iter().map(|(column, text)| {
                 let header = column.to_string();
-                (Column::parse(Resource::Contact, &header).expect("a column"), cell::unguarded(&cell::guarded(text)).to_owned())
+                (Column::parse(Resource::Contact, &header).expect("a column"), Cow::Owned(cell::unguarded(&cell::guarded(text)).to_owned()))
             });
             prop_assert_eq!(read(&filed.collect::<Vec<_>>()), contact);
         }

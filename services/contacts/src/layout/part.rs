@@ -1,14 +1,21 @@
 //! Cells of what both resources have: contact points, addresses, external ids.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::contact_point::{Kind, Status};
 use rapport_proto::common::v1::ExternalId;
-use rapport_proto::google_type::PostalAddress;
 
-use super::{AddressPart, Cell, Channel, Column, PointPart, cell};
+use super::{AddressPart, CellOf, Channel, Column, PointPart, Single, cell};
 use crate::violations::Violations;
+
+/// Cells that have something in them, as they are gathered from a record.
+#[derive(Debug, Default)]
+pub struct Cells<'r> {
+    /// In the order in which they were put there.
+    pub filled: Vec<CellOf<'r>>,
+}
 
 /// What repeats, as it is put together from cells: each under its number, so that gaps close and order stays.
 #[derive(Debug, Default)]
@@ -18,52 +25,59 @@ pub struct Groups {
     external_ids: Vec<ExternalId>,
 }
 
-/// Adds the cells of contact points. Their numbers are counted for each kind.
-pub fn point_cells(cells: &mut Vec<Cell>, points: &[pb::ContactPoint]) {
-    for channel in [Channel::Email, Channel::Phone, Channel::Chat, Channel::Web] {
-        for (index, point) in points.iter().filter(|point| channel_of(point.kind()) == Some(channel)).enumerate() {
-            let mut put = |part: PointPart, text: String| put(cells, Column::Point(channel, index + 1, part), text);
-            put(PointPart::Value, point.value.clone());
-            put(PointPart::Label, point.label.clone());
-            put(PointPart::Primary, cell::flag(point.primary));
-            put(PointPart::Status, status_text(point.status()).to_owned());
-            put(PointPart::Region, point.region.clone());
+impl<'r> Cells<'r> {
+    /// Adds a cell, unless there is nothing in it.
+    pub fn put(&mut self, column: Column, text: impl Into<Cow<'r, str>>) {
+        let text = text.into();
+        if !text.is_empty() {
+            self.filled.push((column, text));
         }
     }
-}
 
-/// Adds the cells of addresses.
-pub fn address_cells(cells: &mut Vec<Cell>, addresses: &[pb::Address]) {
-    for (index, address) in addresses.iter().enumerate() {
-        let none = PostalAddress::default();
-        let postal = address.postal_address.as_ref().unwrap_or(&none);
-        let mut put = |part: AddressPart, text: String| put(cells, Column::Address(index + 1, part), text);
-        put(AddressPart::Kind, kind_text(address.kind()).to_owned());
-        put(AddressPart::Primary, cell::flag(address.primary));
-        put(AddressPart::Recipients, cell::lines(postal.recipients.iter().map(String::as_str)));
-        put(AddressPart::Organization, postal.organization.clone());
-        put(AddressPart::Street, cell::lines(postal.address_lines.iter().map(String::as_str)));
-        put(AddressPart::District, postal.sublocality.clone());
-        put(AddressPart::City, postal.locality.clone());
-        put(AddressPart::PostalCode, postal.postal_code.clone());
-        put(AddressPart::SortingCode, postal.sorting_code.clone());
-        put(AddressPart::State, postal.administrative_area.clone());
-        put(AddressPart::Country, postal.region_code.clone());
-        put(AddressPart::Language, postal.language_code.clone());
+    /// Adds the cell of what a record has once.
+    pub fn single(&mut self, column: Single, text: impl Into<Cow<'r, str>>) {
+        self.put(Column::Single(column), text);
     }
-}
 
-/// Adds the cells of external ids.
-pub fn external_id_cells(cells: &mut Vec<Cell>, ids: &[ExternalId]) {
-    for pair in ids {
-        put(cells, Column::ExternalId(pair.system.clone()), pair.id.clone());
+    /// Adds the cells of contact points. Their numbers are counted for each kind.
+    pub fn points(&mut self, points: &'r [pb::ContactPoint]) {
+        for channel in [Channel::Email, Channel::Phone, Channel::Chat, Channel::Web] {
+            for (index, point) in points.iter().filter(|point| channel_of(point.kind()) == Some(channel)).enumerate() {
+                let column = |part: PointPart| Column::Point(channel, index + 1, part);
+                self.put(column(PointPart::Value), &point.value);
+                self.put(column(PointPart::Label), &point.label);
+                self.put(column(PointPart::Primary), cell::flag(point.primary));
+                self.put(column(PointPart::Status), status_text(point.status()));
+                self.put(column(PointPart::Region), &point.region);
+            }
+        }
     }
-}
 
-/// Adds a cell, unless there is nothing in it.
-pub fn put(cells: &mut Vec<Cell>, column: Column, text: String) {
-    if !text.is_empty() {
-        cells.push((column, text));
+    /// Adds the cells of addresses.
+    pub fn addresses(&mut self, addresses: &'r [pb::Address]) {
+        for (index, address) in addresses.iter().enumerate() {
+            let column = |part: AddressPart| Column::Address(index + 1, part);
+            self.put(column(AddressPart::Kind), kind_text(address.kind()));
+            self.put(column(AddressPart::Primary), cell::flag(address.primary));
+            let Some(postal) = &address.postal_address else { continue };
+            self.put(column(AddressPart::Recipients), cell::lines(postal.recipients.iter().map(String::as_str)));
+            self.put(column(AddressPart::Organization), &postal.organization);
+            self.put(column(AddressPart::Street), cell::lines(postal.address_lines.iter().map(String::as_str)));
+            self.put(column(AddressPart::District), &postal.sublocality);
+            self.put(column(AddressPart::City), &postal.locality);
+            self.put(column(AddressPart::PostalCode), &postal.postal_code);
+            self.put(column(AddressPart::SortingCode), &postal.sorting_code);
+            self.put(column(AddressPart::State), &postal.administrative_area);
+            self.put(column(AddressPart::Country), &postal.region_code);
+            self.put(column(AddressPart::Language), &postal.language_code);
+        }
+    }
+
+    /// Adds the cells of external ids.
+    pub fn external_ids(&mut self, ids: &'r [ExternalId]) {
+        for pair in ids {
+            self.put(Column::ExternalId(pair.system.clone()), &pair.id);
+        }
     }
 }
 
@@ -186,6 +200,7 @@ pub fn kind_of(channel: Channel) -> Kind {
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
+    use rapport_proto::google_type::PostalAddress;
 
     use super::*;
 
