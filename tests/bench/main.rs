@@ -74,20 +74,32 @@ pub(crate) struct Plan {
     pub(crate) pairs: usize,
     /// Events that are sent at once.
     pub(crate) events: usize,
+    /// Whether organisation and records are those that an earlier run left.
+    pub(crate) kept: bool,
 }
 
 impl Plan {
     fn read(arguments: &[String]) -> Outcome<Self> {
         let (options, names): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|argument| argument.starts_with("--"));
-        if let Some(other) = options.iter().find(|option| **option != "--quick") {
-            return Err(trouble(format!("{other} is not an option; usage: rapport-bench [--quick] [{}]", NAMES.join("|"))));
+        if let Some(other) = options.iter().find(|option| !["--quick", "--kept"].contains(&option.as_str())) {
+            return Err(trouble(format!("{other} is not an option; usage: rapport-bench [--quick] [--kept] [{}]", NAMES.join("|"))));
         }
+        let has = |name: &str| options.iter().any(|option| *option == name);
         if let Some(other) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
             return Err(trouble(format!("{other} is not a figure; figures are {}", NAMES.join(", "))));
         }
         let names = names.into_iter().cloned().collect();
-        let quick = Self { names, contacts: 10_000, few_contacts: 1_000, accounts: 2_000, length: Duration::from_secs(2), pairs: 1, events: 5_000 };
-        if !options.is_empty() {
+        let quick = Self {
+            names,
+            contacts: 10_000,
+            few_contacts: 1_000,
+            accounts: 2_000,
+            length: Duration::from_secs(2),
+            pairs: 1,
+            events: 5_000,
+            kept: has("--kept"),
+        };
+        if has("--quick") {
             return Ok(quick);
         }
         let length = Duration::from_secs(8);
@@ -128,20 +140,22 @@ fn run(threads: Option<usize>, work: impl Future<Output = Outcome<()>>) -> Outco
 async fn bench(arguments: &[String]) -> Outcome<()> {
     let plan = Plan::read(arguments)?;
     let mut stage = stage::Stage::set(plan).await?;
-    let world = world::World::create(&stage).await?;
-    if stage.plan.wants(&[
-        "get_contact",
-        "get_contact_cpu",
-        "tail",
-        "list_contacts",
-        "list_flat",
-        "create_contact",
-        "event_latency",
-        "relay",
-        "search",
-        "export",
-        "import",
-    ]) {
+    let world = if stage.plan.kept { world::World::kept(&stage).await? } else { world::World::create(&stage).await? };
+    if !stage.plan.kept
+        && stage.plan.wants(&[
+            "get_contact",
+            "get_contact_cpu",
+            "tail",
+            "list_contacts",
+            "list_flat",
+            "create_contact",
+            "event_latency",
+            "relay",
+            "search",
+            "export",
+            "import",
+        ])
+    {
         rows::fill(&stage, &world, &stage.contacts, stage.plan.contacts, stage.plan.accounts).await?;
     }
     let wanted: Vec<&str> = NAMES.into_iter().filter(|name| stage.plan.wants(&[*name])).collect();

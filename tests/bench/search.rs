@@ -23,7 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// names and addresses alone.
 pub(crate) async fn search(stage: &Stage, world: &World) -> Outcome<()> {
     let (plan, contacts) = (&stage.plan, &stage.contacts);
-    index(stage).await?;
+    if !plan.kept {
+        index(stage).await?;
+    }
     let plain = Script::of(include_str!("sql/search_names.sql"), world, plan.contacts);
     let (mut pairs, mut costs, mut last) = (Pairs::default(), Costs::default(), None);
     for _ in 0..plan.pairs {

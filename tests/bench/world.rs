@@ -32,6 +32,8 @@ pub(crate) const PASSWORD: &str = "a password that nobody guesses";
 /// Owners of records; they stand in units below the caller's.
 const OWNERS: usize = 20;
 const UNITS: usize = 4;
+/// What is needed to go on with the organisation, beside the programs.
+const KEPT: &str = "world";
 /// News of people reach a service within seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -74,7 +76,22 @@ impl World {
         let groups = vec![id(&region)?, id(&top)?];
         let world = Self { tenant: id(&tenant)?, caller: id(&caller)?, unit: id(&region)?, groups, owners, identity };
         world.known_to(stage, &stage.contacts).await?;
+        world.keep(stage)?;
         Ok(world)
+    }
+
+    /// The one that an earlier run made and left.
+    pub(crate) async fn kept(stage: &Stage) -> Outcome<Self> {
+        let text = std::fs::read_to_string(stage.folder.join(KEPT))?;
+        let ids = text.lines().map(Uuid::parse_str).collect::<Result<Vec<_>, _>>()?;
+        let [tenant, caller, unit, top, owners @ ..] = ids.as_slice() else { return Err(trouble(format!("{KEPT} is not whole"))) };
+        let identity = stage.identity.channel().await?;
+        Ok(Self { tenant: *tenant, caller: *caller, unit: *unit, groups: vec![*unit, *top], owners: owners.to_vec(), identity })
+    }
+
+    fn keep(&self, stage: &Stage) -> Outcome<()> {
+        let ids = [self.tenant, self.caller].into_iter().chain(self.groups.iter().copied()).chain(self.owners.iter().copied());
+        Ok(std::fs::write(stage.folder.join(KEPT), ids.map(|id| format!("{id}\n")).collect::<String>())?)
     }
 
     /// A token of the caller; it is good for five minutes.
