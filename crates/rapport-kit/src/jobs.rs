@@ -39,7 +39,7 @@ use uuid::Uuid;
 
 pub(crate) use job::{COLLECTION, Job, RESOURCE};
 pub use run::{Committed, Run, Step};
-pub(crate) use sql::{cancel, get, select};
+pub(crate) use sql::{COLUMNS, FROM, TABLE, cancel, get};
 
 use crate::access::Scope;
 use crate::access_log::AccessLog;

@@ -3,9 +3,10 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{FieldRules, Scope, Table};
 use rapport_kit::db::Conn;
-use rapport_kit::filter::{self, Column, Field, Kind};
+use rapport_kit::filter::{Column, Field, Kind};
 use rapport_kit::journal::Entry;
-use rapport_kit::{Ctx, Db, Fault, page};
+use rapport_kit::list::{self, Asked, Listing};
+use rapport_kit::{Ctx, Db, Fault};
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
@@ -24,6 +25,8 @@ const RECORDS: &[&str] = &[contact::COLLECTION, account::COLLECTION];
 const STATES: &[(&str, i16)] = &[("STATE_MERGED", 1), ("STATE_UNMERGED", 2)];
 const COLUMNS: &str = "m.id, m.version, m.collection, m.survivor_id, m.loser_id, m.from_loser, m.survivor_version, m.loser_version, m.state, \
     m.creator, m.created_at, m.updated_at";
+const LISTING: Listing =
+    Listing { columns: COLUMNS, from: " from merges m where m.tenant_id = ", id: "m.id", fields: FIELDS, search: None, order: "create_time desc" };
 const READ_CONTACTS: &str = "contacts.contact.read";
 const READ_ACCOUNTS: &str = "contacts.account.read";
 const SURVIVOR: Table = Table { tenant: "s.tenant_id", id: "s.id", owner: "s.owner_id" };
@@ -80,22 +83,11 @@ pub async fn get(conn: &mut Conn, ctx: &Ctx, id: Uuid) -> Result<Option<Merge>, 
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, FILTER_INVALID, ORDER_INVALID, PAGE_TOKEN_INVALID); what the database answers.
 pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListMergesRequest) -> Result<pb::ListMergesResponse, Fault> {
+    let pb::ListMergesRequest { page_size, page_token, filter, order_by } = request;
+    let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
     // Merges are shown whole: there are no rules on their fields.
-    let rules = &FieldRules::none();
-    let size = page::size(request.page_size)?;
-    let order = filter::parse_order(FIELDS, &request.order_by, "create_time desc", rules)?;
-    let asked = page::Query::of(ctx).with("filter", &request.filter).with("order_by", &order);
-    let after = ctx.call().sealer.open(&request.page_token, &asked)?;
-
-    let mut query = QueryBuilder::new(format!("select {COLUMNS}"));
-    order.push_columns(&mut query);
-    query.push(" from merges m where m.tenant_id = ").push_bind(ctx.tenant());
-    push_seen(&mut query, ctx);
-    filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
-    order.push_after(&mut query, after.as_ref(), "m.id")?;
-    order.push_order_by(&mut query, "m.id");
-    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
-    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
+    let rules = FieldRules::none();
+    let (rows, next_page_token) = list::page(db, ctx, &LISTING, asked, &rules, |query| push_seen(query, ctx)).await?;
 
     let merges: Result<Vec<Merge>, Fault> = rows.iter().map(read).collect();
     Ok(pb::ListMergesResponse { merges: merges?.iter().map(convert::to_proto).collect(), next_page_token })
