@@ -105,7 +105,5 @@ fn require_writable(run: &Run, before: &Contact, after: &Contact) -> Result<(), 
     if rules.is_empty() {
         return Ok(());
     }
-    let (stands, given) = (convert::to_proto(before.clone()), convert::to_proto(after.clone()));
-    let differs = |path: &&&str| convert::merge(before, &given, &[**path]) != stands;
-    convert::PATHS.iter().filter(differs).try_for_each(|path| rules.require_writable(path))
+    convert::differing(before, after).try_for_each(|path| rules.require_writable(path))
 }
