@@ -247,9 +247,9 @@ impl Account {
         Ok(self.advance(Fact::Undeleted, now))
     }
 
-    /// Names the account that goes on in the place of its parent; before it comes back from the bin, while nobody hears of it.
-    pub fn follow_parent(&mut self, parent: Uuid) {
-        self.details.parent = Some(parent);
+    /// As [`Details::follow_parent`]; before it comes back from the bin, while nobody hears of it.
+    pub fn follow_parent(&mut self, merged: &[(Uuid, Uuid)]) {
+        self.details.follow_parent(merged);
     }
 
     /// Goes to the bin because `survivor` goes on in its place.
@@ -356,5 +356,12 @@ impl Details {
     #[must_use]
     pub fn name_folded(&self) -> String {
         fold(&self.display_name)
+    }
+
+    /// Names the account that goes on in the place of the parent, if that is one of the `merged` ones, each a pair of both.
+    pub fn follow_parent(&mut self, merged: &[(Uuid, Uuid)]) {
+        if let Some((_, into)) = merged.iter().find(|(loser, _)| self.parent == Some(*loser)) {
+            self.parent = Some(*into);
+        }
     }
 }

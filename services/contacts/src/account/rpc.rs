@@ -245,10 +245,8 @@ pub(crate) async fn require_unmerged(conn: &mut Conn, ctx: &Ctx, account: &Accou
 /// # Errors
 /// What the database answers.
 pub(crate) async fn follow_parent(conn: &mut Conn, ctx: &Ctx, account: &mut Account) -> Result<(), Fault> {
-    let Some(parent) = account.details().parent else { return Ok(()) };
-    if let Some((_, into)) = sql::merged(conn, ctx, &[parent]).await?.first() {
-        account.follow_parent(*into);
-    }
+    let merged = sql::merged(conn, ctx, account.details().parent.as_slice()).await?;
+    account.follow_parent(&merged);
     Ok(())
 }
 

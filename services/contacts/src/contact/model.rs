@@ -186,12 +186,9 @@ impl Contact {
         Ok(self.advance(Fact::Undeleted, now))
     }
 
-    /// Names the accounts that go on in the place of `merged` ones, each a pair of both; before it comes back from the bin,
-    /// while nobody hears of it.
+    /// As [`Details::follow_accounts`]; before it comes back from the bin, while nobody hears of it.
     pub fn follow_accounts(&mut self, merged: &[(Uuid, Uuid)]) {
-        for (loser, survivor) in merged {
-            self.details.accounts = roles::moved(&self.details.accounts, *loser, *survivor);
-        }
+        self.details.follow_accounts(merged);
     }
 
     /// Goes to the bin because `survivor` goes on in its place.
@@ -294,6 +291,13 @@ impl Details {
     pub fn leaves(&self, next: &[AccountRole]) -> Vec<Uuid> {
         let stays = |id: Uuid| next.iter().any(|role| role.account == id);
         self.accounts.iter().filter(|role| role.sole && !stays(role.account)).map(|role| role.account).collect()
+    }
+
+    /// Names the accounts that go on in the place of `merged` ones, each a pair of both.
+    pub fn follow_accounts(&mut self, merged: &[(Uuid, Uuid)]) {
+        for (loser, survivor) in merged {
+            self.accounts = roles::moved(&self.accounts, *loser, *survivor);
+        }
     }
 }
 

@@ -198,12 +198,7 @@ impl Before {
         let (survivor, loser) = (merge.survivor(), merge.loser());
         let versions = [(survivor, merge.survivor_version() - 1), (loser, merge.loser_version() - 1), (survivor, merge.survivor_version())];
         let states: Vec<pb::Account> = journal::snapshots(db, ctx, &versions).await.map_err(asked::forgotten)?;
-        let mut details = states.into_iter().map(snapshot::details).collect::<Result<Vec<_>, Fault>>()?;
-        // Parents that were merged since go on in others; the loser itself is about to stand by itself again.
-        let parents: Vec<Uuid> = details.iter().filter_map(|details| details.parent).filter(|parent| *parent != loser).collect();
-        for (merged, into) in account::sql::merged(&mut db.for_tenant(ctx).await?, ctx, &parents).await? {
-            details.iter_mut().filter(|details| details.parent == Some(merged)).for_each(|details| details.parent = Some(into));
-        }
+        let details = snapshot::followed(&mut db.for_tenant(ctx).await?, ctx, states, Some(loser)).await?;
         let [survivor, loser, merged] = <[Details; 3]>::try_from(details).map_err(|_| Fault::internal("three snapshots were asked for"))?;
         Ok(Self { survivor, loser, merged })
     }

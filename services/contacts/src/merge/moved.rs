@@ -229,17 +229,8 @@ async fn roles_of(db: &Db, ctx: &Ctx, contacts: &[(Uuid, i64)], loser: Uuid) -> 
     let contacts: Vec<(Uuid, i64)> = contacts.iter().filter(|(id, _)| live.contains(id)).copied().collect();
     let versions: Vec<(Uuid, i64)> = contacts.iter().flat_map(|(id, version)| [(*id, version - 1), (*id, *version)]).collect();
     let states: Vec<pb::Contact> = journal::snapshots(db, ctx, &versions).await.map_err(asked::forgotten)?;
-    let accounts: Vec<Uuid> = states.iter().flat_map(snapshot::accounts).collect();
-    let conn = &mut db.for_tenant(ctx).await?;
-    let private: HashSet<Uuid> = account::sql::private(conn, ctx, &accounts).await?.into_iter().collect();
-    let details = states.into_iter().map(|state| snapshot::details(state, &private)).collect::<Result<Vec<_>, Fault>>()?;
-    let mut roles: Vec<Vec<AccountRole>> = details.into_iter().map(|details| details.accounts).collect();
-    // Other accounts that were merged since go on in others, which the contacts name by now.
-    let others: Vec<Uuid> = accounts.into_iter().filter(|account| *account != loser).collect();
-    for (merged, into) in account::sql::merged(conn, ctx, &others).await? {
-        roles.iter_mut().for_each(|roles| *roles = roles::moved(roles, merged, into));
-    }
-    let mut roles = roles.into_iter();
+    let past = snapshot::followed(&mut db.for_tenant(ctx).await?, ctx, states, Some(loser)).await?;
+    let mut roles = past.into_iter().map(|details| details.accounts);
     Ok(contacts.into_iter().filter_map(|(id, _)| Some((id, (roles.next()?, roles.next()?)))).collect())
 }
 

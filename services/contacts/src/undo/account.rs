@@ -92,12 +92,8 @@ async fn undo_one(tx: &mut Tx, run: &Run, pass: Pass, span: Span, mut account: A
         Some(account.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let (mut details, stands) = (snapshot::details(snapshot)?, account.clone());
-        // A parent that was merged since goes on in another one.
-        let parent: Vec<Uuid> = details.parent.into_iter().collect();
-        for (_, into) in sql::merged(tx.conn(), ctx, &parent).await? {
-            details.parent = Some(into);
-        }
+        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], None).await?.pop().ok_or_else(edited)?;
+        let stands = account.clone();
         let fact = account.change(details, ctx.now()).map_err(|_| edited())?;
         require_writable(run, &stands, &account)?;
         fact

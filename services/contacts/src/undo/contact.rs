@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use rapport_contacts_api::v1 as pb;
 use rapport_kit::jobs::Run;
 use rapport_kit::{Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::contact::{COLLECTION, Contact, Details, Fact, RESOURCE, Refusal, convert, roles, rpc, snapshot, sql};
+use crate::contact::{COLLECTION, Contact, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql};
 use crate::{batch, events};
 
 /// Takes back what a job did to contacts; answers those that stay as they are.
@@ -62,7 +61,8 @@ async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut contact: Contact) -> R
         Some(contact.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let (details, stands) = (details(tx, run, snapshot).await?, contact.clone());
+        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], None).await?.pop().ok_or_else(edited)?;
+        let stands = contact.clone();
         let fact = contact.change(details, ctx.now()).map_err(|_| edited())?;
         require_writable(run, &stands, &contact)?;
         fact
@@ -85,18 +85,6 @@ async fn write(tx: &mut Tx, run: &Run, contact: &Contact, fact: Fact) -> Result<
             Err(fault)
         }
     }
-}
-
-/// The details that a snapshot shows.
-async fn details(tx: &mut Tx, run: &Run, before: pb::Contact) -> Result<Details, Fault> {
-    let accounts = snapshot::accounts(&before);
-    let private = crate::account::sql::private(tx.conn(), run.ctx(), &accounts).await?;
-    let mut details = snapshot::details(before, &private.into_iter().collect())?;
-    // Accounts that were merged since go on in others.
-    for (merged, into) in crate::account::sql::merged(tx.conn(), run.ctx(), &accounts).await? {
-        details.accounts = roles::moved(&details.accounts, merged, into);
-    }
-    Ok(details)
 }
 
 /// Refuses to give a field back that whoever undoes may not write.
