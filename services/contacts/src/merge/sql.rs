@@ -3,23 +3,24 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{FieldRules, Scope, Table};
 use rapport_kit::db::Conn;
-use rapport_kit::filter::{Column, Field, Kind};
+use rapport_kit::filter::{self, Column, Field};
 use rapport_kit::journal::Entry;
 use rapport_kit::list::{self, Asked, Listing};
 use rapport_kit::{Ctx, Db, Fault};
 use sqlx::postgres::PgRow;
-use sqlx::{Postgres, QueryBuilder, Row};
+use sqlx::{AssertSqlSafe, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{Merge, State, convert};
+use crate::search::Kind;
 use crate::{account, contact};
 
 /// What lists can be filtered by.
 const FIELDS: &[Field] = &[
-    Field { path: "survivor", column: Column::Plain("m.survivor_id"), kind: Kind::AnyUuid { collections: RECORDS }, sort: false },
-    Field { path: "loser", column: Column::Plain("m.loser_id"), kind: Kind::AnyUuid { collections: RECORDS }, sort: false },
-    Field { path: "state", column: Column::Plain("m.state"), kind: Kind::Enum(STATES), sort: false },
-    Field { path: "create_time", column: Column::Plain("m.created_at"), kind: Kind::Time, sort: true },
+    Field { path: "survivor", column: Column::Plain("m.survivor_id"), kind: filter::Kind::AnyUuid { collections: RECORDS }, sort: false },
+    Field { path: "loser", column: Column::Plain("m.loser_id"), kind: filter::Kind::AnyUuid { collections: RECORDS }, sort: false },
+    Field { path: "state", column: Column::Plain("m.state"), kind: filter::Kind::Enum(STATES), sort: false },
+    Field { path: "create_time", column: Column::Plain("m.created_at"), kind: filter::Kind::Time, sort: true },
 ];
 const RECORDS: &[&str] = &[contact::COLLECTION, account::COLLECTION];
 const STATES: &[(&str, i16)] = &[("STATE_MERGED", 1), ("STATE_UNMERGED", 2)];
@@ -163,50 +164,26 @@ pub async fn has_later(conn: &mut Conn, ctx: &Ctx, merge: &Merge) -> Result<bool
     Ok(found)
 }
 
-/// Where external ids of merged contacts lead: each pair with the live contact that goes on. In no scope yet.
+/// Where external ids of merged records lead: each pair with the live record that goes on. In no scope yet.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn followed_contacts(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
-    let rows = sqlx::query!(
-        r#"select e.system, e.external_id, s.id as into
-           from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
-             join contacts c on c.tenant_id = e.tenant_id and c.id = e.record_id
-             -- Looked up one by one: the planner, which knows nothing of the function, would read every contact.
-             cross join lateral (select l.id from contacts l where l.tenant_id = c.tenant_id
-               and l.id = merged_contact(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
-           where e.tenant_id = $1 and e.collection = 'contacts' and not e.live and c.merged_into is not null
-           order by c.deleted_at"#,
-        ctx.tenant(),
-        systems,
-        ids
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.system, row.external_id, row.into)).collect())
-}
-
-/// The same for accounts.
-///
-/// # Errors
-/// What the database answers.
-pub async fn followed_accounts(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
-    let rows = sqlx::query!(
-        r#"select e.system, e.external_id, s.id as into
-           from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
-             join accounts c on c.tenant_id = e.tenant_id and c.id = e.record_id
-             -- Looked up one by one: the planner, which knows nothing of the function, would read every account.
-             cross join lateral (select l.id from accounts l where l.tenant_id = c.tenant_id
-               and l.id = merged_account(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
-           where e.tenant_id = $1 and e.collection = 'accounts' and not e.live and c.merged_into is not null
-           order by c.deleted_at"#,
-        ctx.tenant(),
-        systems,
-        ids
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.system, row.external_id, row.into)).collect())
+pub async fn followed(conn: &mut Conn, ctx: &Ctx, kind: Kind, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
+    let (table, goes_on_in) = match kind {
+        Kind::Account => ("accounts", "merged_account"),
+        Kind::Contact => ("contacts", "merged_contact"),
+    };
+    let statement = format!(
+        "select e.system, e.external_id, s.id
+         from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
+           join {table} c on c.tenant_id = e.tenant_id and c.id = e.record_id
+           -- Looked up one by one: the planner, which knows nothing of the function, would read every record.
+           cross join lateral (select l.id from {table} l where l.tenant_id = c.tenant_id
+             and l.id = {goes_on_in}(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
+         where e.tenant_id = $1 and e.collection = '{table}' and not e.live and c.merged_into is not null
+         order by c.deleted_at"
+    );
+    Ok(sqlx::query_as(AssertSqlSafe(statement)).bind(ctx.tenant()).bind(systems).bind(ids).fetch_all(conn).await?)
 }
 
 /// Where numbers of merged accounts lead, each with the live account that goes on. In no scope yet.
