@@ -19,7 +19,7 @@ const SECTORS: [&str; 3] = ["", "Steel", "Trade"];
 const SYSTEMS: [&str; 3] = ["crm", "erp", "shop"];
 const TAG_WORDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const MAILBOXES: [&str; 4] = ["info", "sales", "jobs", "press"];
-const PLACES: [Place; 3] = [Place::Apart, Place::LoserBelow, Place::SurvivorBelow];
+const NESTINGS: [Nesting; 3] = [Nesting::Apart, Nesting::LoserBelow, Nesting::SurvivorBelow];
 
 /// An account as the model below sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -130,13 +130,13 @@ fn expected(survivor: &Card, loser: &Card, merged: &Card, now: &Card) -> (Card, 
 }
 
 /// What the survivor is to be right after the merge.
-fn together(survivor: &Card, loser: &Card, place: Place) -> Card {
+fn together(survivor: &Card, loser: &Card, nesting: Nesting) -> Card {
     let mut one = survivor.clone();
     one.sector = if survivor.sector == 0 { loser.sector } else { survivor.sector };
-    one.parent = match place {
-        Place::Apart if survivor.parent == 0 => loser.parent,
-        Place::Apart | Place::LoserBelow => survivor.parent,
-        Place::SurvivorBelow => loser.parent,
+    one.parent = match nesting {
+        Nesting::Apart if survivor.parent == 0 => loser.parent,
+        Nesting::Apart | Nesting::LoserBelow => survivor.parent,
+        Nesting::SurvivorBelow => loser.parent,
     };
     for which in 0..3 {
         for (key, value) in loser.clone().list(which) {
@@ -152,13 +152,13 @@ proptest! {
     fn what_is_changed_after_a_merge_of_accounts_goes_to_the_one_it_came_from(
         survivor in card(),
         loser in card(),
-        place in prop::sample::select(PLACES.to_vec()),
+        nesting in prop::sample::select(NESTINGS.to_vec()),
         edits in prop::collection::vec(edit(), 0..6),
     ) {
         let (before, lost) = (survivor.details(), loser.details());
-        let merged = merged(&before, &lost, &[], place).unwrap();
+        let merged = merged(&before, &lost, &[], nesting).unwrap();
         let at_first = Card::of(&merged);
-        prop_assert_eq!(&at_first, &together(&survivor, &loser, place));
+        prop_assert_eq!(&at_first, &together(&survivor, &loser, nesting));
         let mut card = at_first.clone();
         for edit in edits {
             match edit {
@@ -187,11 +187,11 @@ proptest! {
     fn accounts_that_part_without_a_change_in_between_have_what_they_had(
         survivor in card(),
         loser in card(),
-        place in prop::sample::select(PLACES.to_vec()),
+        nesting in prop::sample::select(NESTINGS.to_vec()),
         from_loser in prop::sample::subsequence(crate::account::convert::PATHS, 0..=14),
     ) {
         let (before, lost) = (survivor.details(), loser.details());
-        let merged = merged(&before, &lost, &from_loser, place).unwrap();
+        let merged = merged(&before, &lost, &from_loser, nesting).unwrap();
         prop_assert_eq!(unmerged(&before, &lost, &merged, &merged).unwrap(), (before, lost));
     }
 }
@@ -202,7 +202,7 @@ fn what_both_accounts_have_and_differs_is_named_and_what_is_asked_for_is_taken()
     let one = of(pb::Account { sector: "Steel".to_owned(), employee_count: Some(4), ..named("Acme") });
     let other = of(pb::Account { sector: "Trade".to_owned(), founded_year: Some(1900), ..named("ACME") });
     assert_eq!(conflicts(&one, &other), ["display_name", "sector"]);
-    let together = merged(&one, &other, &["sector", "employee_count"], Place::Apart).unwrap();
+    let together = merged(&one, &other, &["sector", "employee_count"], Nesting::Apart).unwrap();
     let profile = &together.profile;
     assert_eq!((together.display_name.as_str(), together.sector.as_str()), ("Acme", "Trade"));
     assert_eq!((profile.employee_count, profile.founded_year), (None, Some(1900)));
@@ -212,6 +212,6 @@ fn what_both_accounts_have_and_differs_is_named_and_what_is_asked_for_is_taken()
 fn a_legal_entity_that_is_set_stays_even_if_the_losers_fields_are_taken() {
     let entity = Some(Uuid::from_u128(7));
     let of = |legal_entity| Details { legal_entity, ..parse(named("Acme"), &known()).unwrap() };
-    assert_eq!(merged(&of(entity), &of(None), &["legal_entity"], Place::Apart).unwrap().legal_entity, entity);
-    assert_eq!(merged(&of(None), &of(entity), &[], Place::Apart).unwrap().legal_entity, entity);
+    assert_eq!(merged(&of(entity), &of(None), &["legal_entity"], Nesting::Apart).unwrap().legal_entity, entity);
+    assert_eq!(merged(&of(None), &of(entity), &[], Nesting::Apart).unwrap().legal_entity, entity);
 }
