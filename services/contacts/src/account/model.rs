@@ -326,6 +326,12 @@ impl Account {
         self.updated_at
     }
 
+    /// When it went to the bin, if it is there.
+    #[must_use]
+    pub fn deleted_at(&self) -> Option<DateTime<Utc>> {
+        self.deleted_at
+    }
+
     /// Whether it is in the bin.
     #[must_use]
     pub fn is_deleted(&self) -> bool {

@@ -21,14 +21,14 @@ pub fn details(state: pb::Account) -> Result<Details, Fault> {
     read(state).ok_or_else(|| Fault::internal("a snapshot of an account cannot be read"))
 }
 
-/// The same for several, with the accounts that go on in the place of parents that were merged since; but `apart`, which is
-/// about to stand by itself again, stays one.
+/// The same for several, with the accounts that go on in the place of parents that were merged since; but those in
+/// `apart`, which are about to stand by themselves again, stay.
 ///
 /// # Errors
 /// As [`details`]; what the database answers.
-pub async fn followed(conn: &mut Conn, ctx: &Ctx, states: Vec<pb::Account>, apart: Option<Uuid>) -> Result<Vec<Details>, Fault> {
+pub async fn followed(conn: &mut Conn, ctx: &Ctx, states: Vec<pb::Account>, apart: &[Uuid]) -> Result<Vec<Details>, Fault> {
     let mut found = states.into_iter().map(details).collect::<Result<Vec<_>, Fault>>()?;
-    let parents: Vec<Uuid> = found.iter().filter_map(|details| details.parent).filter(|parent| Some(*parent) != apart).collect();
+    let parents: Vec<Uuid> = found.iter().filter_map(|details| details.parent).filter(|parent| !apart.contains(parent)).collect();
     let merged = sql::merged(conn, ctx, &parents).await?;
     found.iter_mut().for_each(|details| details.follow_parent(&merged));
     Ok(found)

@@ -191,6 +191,12 @@ impl Contact {
         self.details.follow_accounts(merged);
     }
 
+    /// Has the roles that it had before a merge of accounts that was taken back; before it comes back from the bin, while
+    /// nobody hears of it.
+    pub fn return_to(&mut self, roles: Vec<AccountRole>) {
+        self.details.accounts = roles;
+    }
+
     /// Goes to the bin because `survivor` goes on in its place.
     ///
     /// # Errors
@@ -264,6 +270,12 @@ impl Contact {
     #[must_use]
     pub fn updated_at(&self) -> DateTime<Utc> {
         self.updated_at
+    }
+
+    /// When it went to the bin, if it is there.
+    #[must_use]
+    pub fn deleted_at(&self) -> Option<DateTime<Utc>> {
+        self.deleted_at
     }
 
     /// Whether it is in the bin.

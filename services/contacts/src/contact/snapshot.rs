@@ -16,17 +16,17 @@ use crate::external_id::ExternalId;
 use crate::owner::Owner;
 use crate::{account, convert};
 
-/// The details in snapshots, with the accounts that go on in the place of those that were merged since; but `apart`, which
-/// is about to stand by itself again, stays one.
+/// The details in snapshots, with the accounts that go on in the place of those that were merged since; but those in
+/// `apart`, which are about to stand by themselves again, stay.
 ///
 /// # Errors
 /// INTERNAL if one is none that this service wrote; what the database answers.
-pub async fn followed(conn: &mut Conn, ctx: &Ctx, states: Vec<pb::Contact>, apart: Option<Uuid>) -> Result<Vec<Details>, Fault> {
+pub async fn followed(conn: &mut Conn, ctx: &Ctx, states: Vec<pb::Contact>, apart: &[Uuid]) -> Result<Vec<Details>, Fault> {
     let roles = states.iter().flat_map(|state| &state.accounts);
     let accounts: Vec<Uuid> = roles.filter_map(|role| account_id(&role.account)).collect();
     let private = account::sql::private(conn, ctx, &accounts).await?.into_iter().collect();
     let mut found = states.into_iter().map(|state| details(state, &private)).collect::<Result<Vec<_>, Fault>>()?;
-    let others: Vec<Uuid> = accounts.into_iter().filter(|account| Some(*account) != apart).collect();
+    let others: Vec<Uuid> = accounts.into_iter().filter(|account| !apart.contains(account)).collect();
     let merged = account::sql::merged(conn, ctx, &others).await?;
     found.iter_mut().for_each(|details| details.follow_accounts(&merged));
     Ok(found)

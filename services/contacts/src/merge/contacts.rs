@@ -164,7 +164,7 @@ impl Before {
         let (survivor, loser) = (merge.survivor(), merge.loser());
         let versions = [(survivor, merge.survivor_version() - 1), (loser, merge.loser_version() - 1), (survivor, merge.survivor_version())];
         let states: Vec<pb::Contact> = journal::snapshots(db, ctx, &versions).await.map_err(asked::forgotten)?;
-        let details = snapshot::followed(&mut db.for_tenant(ctx).await?, ctx, states, None).await?;
+        let details = snapshot::followed(&mut db.for_tenant(ctx).await?, ctx, states, &[]).await?;
         let [survivor, loser, merged] = <[Details; 3]>::try_from(details).map_err(|_| Fault::internal("three snapshots were asked for"))?;
         Ok(Self { survivor, loser, merged })
     }

@@ -1,5 +1,6 @@
 //! Every statement about merges, and about where external ids of merged records lead.
 
+use chrono::{DateTime, Utc};
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{FieldRules, Scope, Table};
 use rapport_kit::db::Conn;
@@ -92,6 +93,17 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListMergesRequest) -> Result
 
     let merges: Result<Vec<Merge>, Fault> = rows.iter().map(read).collect();
     Ok(pb::ListMergesResponse { merges: merges?.iter().map(convert::to_proto).collect(), next_page_token })
+}
+
+/// Merges into one of `survivors` that were taken back at `time` or later, in that order; at most 100.
+///
+/// # Errors
+/// What the database answers.
+pub async fn undone_since(conn: &mut Conn, ctx: &Ctx, survivors: &[Uuid], time: DateTime<Utc>) -> Result<Vec<Merge>, Fault> {
+    let mut query = QueryBuilder::new(format!("select {COLUMNS} from merges m where m.tenant_id = "));
+    query.push_bind(ctx.tenant()).push(" and m.survivor_id = any(").push_bind(survivors.to_vec());
+    query.push(") and m.state = 2 and m.updated_at >= ").push_bind(time).push(" order by m.updated_at, m.id limit 100");
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 
 /// Writes a new merge with its journal entry.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Left, Pass, Span, begin_try, edited, end_try, passes, scopes};
 use crate::account::{Account, COLLECTION, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql, tree};
+use crate::merge::returned;
 use crate::{batch, events};
 
 /// What became of an account.
@@ -88,11 +89,12 @@ async fn undo_one(tx: &mut Tx, run: &Run, pass: Pass, span: Span, mut account: A
         account.delete(ctx.now())
     } else if account.is_deleted() && is_untouched {
         // The job put it into the bin.
+        returned::account(run.db(), ctx, &mut account).await?;
         rpc::follow_parent(tx.conn(), ctx, &mut account).await?;
         Some(account.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], None).await?.pop().ok_or_else(edited)?;
+        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], &[]).await?.pop().ok_or_else(edited)?;
         let stands = account.clone();
         let fact = account.change(details, ctx.now()).map_err(|_| edited())?;
         require_writable(run, &stands, &account)?;

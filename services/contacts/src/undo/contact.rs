@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
 use crate::contact::{COLLECTION, Contact, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql};
+use crate::merge::returned;
 use crate::{batch, events};
 
 /// Takes back what a job did to contacts; answers those that stay as they are.
@@ -57,11 +58,12 @@ async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut contact: Contact) -> R
         contact.delete(ctx.now())
     } else if contact.is_deleted() && is_untouched {
         // The job put it into the bin.
+        returned::contact(run.db(), ctx, &mut contact).await?;
         rpc::follow_accounts(tx.conn(), ctx, &mut contact).await?;
         Some(contact.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], None).await?.pop().ok_or_else(edited)?;
+        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], &[]).await?.pop().ok_or_else(edited)?;
         let stands = contact.clone();
         let fact = contact.change(details, ctx.now()).map_err(|_| edited())?;
         require_writable(run, &stands, &contact)?;
