@@ -39,7 +39,7 @@ use uuid::Uuid;
 
 pub(crate) use job::{COLLECTION, Job, RESOURCE};
 pub use run::{Committed, Run, Step};
-pub(crate) use sql::{cancel, get, select};
+pub(crate) use sql::{COLUMNS, FROM, TABLE, cancel, get};
 
 use crate::access::Scope;
 use crate::access_log::AccessLog;
@@ -214,7 +214,7 @@ impl Jobs {
     /// Works on `at_once` jobs at a time until the process stops.
     pub(crate) fn run(&self, system: &SystemDb, sealer: &Sealer, log: &AccessLog, at_once: usize, tasks: &Tasks) {
         let holder = format!("{}-{}", self.service, clock::new_id().simple());
-        runner::run(self, runner::Place { system: system.clone(), sealer: sealer.clone(), log: log.clone(), holder, tasks: tasks.clone() }, at_once);
+        runner::run(self, runner::Worker { system: system.clone(), sealer: sealer.clone(), log: log.clone(), holder, tasks: tasks.clone() }, at_once);
     }
 
     /// The same for one job at a time, as another process would that a test can end.

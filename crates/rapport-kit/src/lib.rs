@@ -21,6 +21,7 @@ pub mod inbox;
 pub mod jobs;
 pub mod journal;
 pub mod lease;
+pub mod list;
 pub mod mask;
 pub mod metrics;
 pub mod name;

@@ -6,7 +6,8 @@ use rapport_kit::{Ctx, Db, Fault, name, page};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
-use crate::{account, contact, external_id, merge};
+use crate::search::Kind;
+use crate::{external_id, merge};
 
 /// What stands around a record in the answer to its entry, and the number that an account is given in the write.
 const AROUND: usize = 64;
@@ -46,7 +47,7 @@ impl Target {
 ///
 /// # Errors
 /// What the database answers.
-pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, resource: &str, entries: &[Reference<'_>]) -> Result<Vec<Result<Target, Fault>>, Fault> {
+pub async fn targets(db: &Db, ctx: &Ctx, kind: Kind, entries: &[Reference<'_>]) -> Result<Vec<Result<Target, Fault>>, Fault> {
     // PostgreSQL's text has no NUL: such an id is nobody's, and parsing refuses its entry alone.
     let pairs = entries.iter().flat_map(|entry| entry.external_ids).filter(|pair| !pair.system.contains('\0') && !pair.id.contains('\0'));
     let (systems, ids): (Vec<String>, Vec<String>) = pairs.map(|pair| (pair.system.clone(), pair.id.clone())).unzip();
@@ -56,17 +57,16 @@ pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, resource: &str, entri
            on e.system = sent.system and e.external_id = sent.id
          where e.tenant_id = $1 and e.collection = $2 and e.live",
         ctx.tenant(),
-        collection,
+        kind.collection(),
         &systems,
         &ids
     )
     .fetch_all(&mut conn)
     .await?;
     // Ids that no live record has may be those of merged ones, and lead to where these go on.
-    let followed = match collection {
-        contact::COLLECTION if rows.len() < ids.len() => merge::sql::followed_contacts(&mut conn, ctx, &systems, &ids).await?,
-        account::COLLECTION if rows.len() < ids.len() => merge::sql::followed_accounts(&mut conn, ctx, &systems, &ids).await?,
-        _ => Vec::new(),
+    let followed = match rows.len() < ids.len() {
+        true => merge::sql::followed(&mut conn, ctx, kind, &systems, &ids).await?,
+        false => Vec::new(),
     };
     drop(conn);
     let mut known: HashMap<(&str, &str), Uuid> = followed.iter().map(|(system, id, into)| ((system.as_str(), id.as_str()), *into)).collect();
@@ -75,8 +75,8 @@ pub async fn targets(db: &Db, ctx: &Ctx, collection: &str, resource: &str, entri
     let mut targets = Vec::with_capacity(entries.len());
     for entry in entries {
         // Who does not see the ids may not learn of them by trying.
-        let readable = if entry.external_ids.is_empty() { Ok(()) } else { ctx.fields(resource).require_readable("external_ids") };
-        targets.push(readable.and_then(|()| target(collection, entry, &known, &mut taken)));
+        let readable = if entry.external_ids.is_empty() { Ok(()) } else { ctx.fields(kind.resource()).require_readable("external_ids") };
+        targets.push(readable.and_then(|()| target(kind.collection(), entry, &known, &mut taken)));
     }
     Ok(targets)
 }

@@ -16,6 +16,7 @@ pub mod lists;
 pub mod model;
 pub mod moved;
 pub mod parts;
+pub mod returned;
 pub mod rpc;
 pub mod shares;
 pub mod sql;

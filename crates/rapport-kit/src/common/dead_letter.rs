@@ -8,18 +8,17 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::dead_letter_service_server::DeadLetterService;
-use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Postgres, QueryBuilder, Row as _};
+use sqlx::FromRow;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::ctx::Ctx;
 use crate::db::{Db, Tx};
 use crate::fault::Fault;
-use crate::filter::{self, Column, Field, Kind};
+use crate::filter::{Column, Field, Kind};
 use crate::inbox;
 use crate::journal::{self, Earlier, Entry, Record};
-use crate::page::{self, Query};
+use crate::list::{self, Asked, Listing};
 use crate::{clock, command, name};
 
 /// Names in one request at most.
@@ -40,6 +39,14 @@ const COLUMNS: &str = "d.id, d.version, d.event_id, d.fact, d.subject, d.subject
     coalesce(d.headers ->> 'traceparent', '') as trace_id, d.first_failed_at, d.last_failed_at,
     (select count(*)::integer from (select from kit.dead_letter w where w.tenant_id = d.tenant_id and w.consumer = d.consumer
        and w.subject = d.subject and w.seq > d.seq limit 10000) behind) as waiting";
+const LISTING: Listing = Listing {
+    columns: COLUMNS,
+    from: " from kit.dead_letter d where d.state = 'dead' and d.tenant_id = ",
+    id: "d.id",
+    fields: FIELDS,
+    search: None,
+    order: "first_failure_time",
+};
 
 /// The dead letters of one service.
 #[derive(Debug, Clone)]
@@ -105,20 +112,10 @@ impl DeadLetterService for DeadLetters {
 
 impl DeadLetters {
     async fn list(&self, ctx: &Ctx, request: &pb::ListDeadLettersRequest) -> Result<pb::ListDeadLettersResponse, Fault> {
-        name::require_parent(self.service, &request.parent)?;
-        let rules = ctx.fields(RESOURCE);
-        let size = page::size(request.page_size)?;
-        let order = filter::parse_order(FIELDS, "", "first_failure_time", rules)?;
-        let asked = Query::of(ctx).with("parent", &request.parent).with("filter", &request.filter).with("order_by", &order);
-        let after = ctx.call().sealer.open(&request.page_token, &asked)?;
-        let mut query = QueryBuilder::<Postgres>::new(format!("select {COLUMNS}"));
-        order.push_columns(&mut query);
-        query.push(" from kit.dead_letter d where d.state = 'dead' and d.tenant_id = ").push_bind(ctx.tenant());
-        filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
-        order.push_after(&mut query, after.as_ref(), "d.id")?;
-        order.push_order_by(&mut query, "d.id");
-        let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
-        let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut self.db.for_tenant(ctx).await?, size, place).await?;
+        let pb::ListDeadLettersRequest { parent, page_size, page_token, filter } = request;
+        name::require_parent(self.service, parent)?;
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by: "", others: &[("parent", parent)] };
+        let (rows, next_page_token) = list::page(&self.db, ctx, &LISTING, asked, ctx.fields(RESOURCE), |_| {}).await?;
         let letters = rows.iter().map(Row::from_row).collect::<Result<Vec<Row>, sqlx::Error>>()?;
         Ok(pb::ListDeadLettersResponse { dead_letters: letters.iter().map(|letter| self.told(letter)).collect(), next_page_token })
     }

@@ -2,19 +2,18 @@
 
 use rapport_proto::common::v1 as pb;
 use rapport_proto::common::v1::job_service_server::JobService;
-use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row as _};
+use sqlx::{FromRow, Postgres, QueryBuilder};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::command::{self, ATTEMPTS, Done};
 use crate::ctx::Ctx;
 use crate::fault::Fault;
-use crate::filter::{self, Column, Field, Kind};
+use crate::filter::{Column, Field, Kind};
 use crate::jobs::{self, COLLECTION, Job, Jobs, RESOURCE};
 use crate::journal::Record;
+use crate::list::{self, Asked, Listing};
 use crate::name;
-use crate::page::{self, Query};
 
 /// What the list can be filtered by.
 const FIELDS: &[Field] = &[
@@ -37,6 +36,7 @@ const STATES: &[(&str, i16)] = &[
     ("JOB_STATE_CANCELLED", 5),
     ("JOB_STATE_UNDONE", 6),
 ];
+const LISTING: Listing = Listing { columns: jobs::COLUMNS, from: jobs::FROM, id: "j.id", fields: FIELDS, search: None, order: "create_time desc" };
 
 /// The jobs of one service.
 #[derive(Debug, Clone)]
@@ -88,18 +88,11 @@ impl JobDesk {
     }
 
     async fn list(&self, ctx: &Ctx, request: &pb::ListJobsRequest) -> Result<pb::ListJobsResponse, Fault> {
-        name::require_parent(self.jobs.service, &request.parent)?;
-        let rules = ctx.fields(RESOURCE);
-        let size = page::size(request.page_size)?;
-        let order = filter::parse_order(FIELDS, "", "create_time desc", rules)?;
-        let asked = Query::of(ctx).with("parent", &request.parent).with("filter", &request.filter).with("order_by", &order);
-        let after = ctx.call().sealer.open(&request.page_token, &asked)?;
-        let mut query = jobs::select(ctx, &ctx.scope(), |query| order.push_columns(query));
-        filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
-        order.push_after(&mut query, after.as_ref(), "j.id")?;
-        order.push_order_by(&mut query, "j.id");
-        let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
-        let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut self.jobs.db.for_tenant(ctx).await?, size, place).await?;
+        let pb::ListJobsRequest { parent, page_size, page_token, filter } = request;
+        name::require_parent(self.jobs.service, parent)?;
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by: "", others: &[("parent", parent)] };
+        let narrow = |query: &mut QueryBuilder<Postgres>| ctx.scope().push(query, jobs::TABLE);
+        let (rows, next_page_token) = list::page(&self.jobs.db, ctx, &LISTING, asked, ctx.fields(RESOURCE), narrow).await?;
         let jobs = rows.iter().map(Job::from_row).collect::<Result<Vec<Job>, sqlx::Error>>()?;
         Ok(pb::ListJobsResponse { jobs: jobs.iter().map(|job| self.jobs.shown(job)).collect(), next_page_token })
     }

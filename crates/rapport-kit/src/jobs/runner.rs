@@ -37,8 +37,8 @@ const AWAY: Duration = Duration::from_secs(2);
 /// A job that has waited so long for it without a step is given up.
 const PATIENCE: TimeDelta = TimeDelta::days(1);
 
-/// Where and as whom one process works.
-pub(super) struct Place {
+/// One process that runs jobs, and what it works with.
+pub(super) struct Worker {
     pub(super) system: SystemDb,
     pub(super) sealer: Sealer,
     pub(super) log: AccessLog,
@@ -49,12 +49,12 @@ pub(super) struct Place {
 
 struct Runner {
     jobs: Jobs,
-    place: Place,
+    worker: Worker,
 }
 
-pub(super) fn run(jobs: &Jobs, place: Place, at_once: usize) {
-    let tasks = place.tasks.clone();
-    let runner = Arc::new(Runner { jobs: jobs.clone(), place });
+pub(super) fn run(jobs: &Jobs, worker: Worker, at_once: usize) {
+    let tasks = worker.tasks.clone();
+    let runner = Arc::new(Runner { jobs: jobs.clone(), worker });
     for _ in 0..at_once {
         tasks.spawn("jobs", Arc::clone(&runner).run());
     }
@@ -64,12 +64,12 @@ impl Runner {
     /// Works on one job at a time until the process stops.
     async fn run(self: Arc<Self>) {
         let kinds: Vec<&str> = self.jobs.kinds.iter().map(|kind| kind.name).collect();
-        let stopping = self.place.tasks.stopping();
+        let stopping = self.worker.tasks.stopping();
         let mut warned = false;
         while !stopping.is_cancelled() {
-            match sql::take(&self.place.system, &kinds, &self.place.holder).await {
+            match sql::take(&self.worker.system, &kinds, &self.worker.holder).await {
                 Ok(Some(work)) => {
-                    self.place.tasks.at(Window::JobTaken).await;
+                    self.worker.tasks.at(Window::JobTaken).await;
                     self.turn(work).await;
                     warned = false;
                     continue;
@@ -84,7 +84,7 @@ impl Runner {
             }
             tokio::select! {
                 () = self.jobs.wake.notified() => {}
-                go_on = self.place.tasks.pause(POLL) => if !go_on { return },
+                go_on = self.worker.tasks.pause(POLL) => if !go_on { return },
             }
         }
     }
@@ -94,7 +94,7 @@ impl Runner {
     async fn turn(&self, mut work: Work) {
         let kind = self.jobs.kind(&work.job.kind);
         let begun = Instant::now();
-        let stopping = self.place.tasks.stopping();
+        let stopping = self.worker.tasks.stopping();
         loop {
             if work.all_done {
                 return self.end(kind, &work, pb::JobState::Succeeded, None).await;
@@ -135,14 +135,14 @@ impl Runner {
         let ctx = self.ctx(Some(kind), work, access);
         ctx.require(kind.permission)?;
         let Jobs { db, policy, files, .. } = self.jobs.clone();
-        Ok((kind, Run { ctx, work: work.clone(), db, policy, files, tasks: self.place.tasks.clone() }))
+        Ok((kind, Run { ctx, work: work.clone(), db, policy, files, tasks: self.worker.tasks.clone() }))
     }
 
     fn ctx(&self, kind: Option<&Kind>, work: &Work, access: Arc<Access>) -> Ctx {
         let job = &work.job;
         let (name, permission) = kind.map_or(("jobs.end", ""), |kind| (kind.name, kind.permission));
         let deadline = Instant::now() + LONGEST_STEP;
-        let call = Call::new(name, job.id.to_string(), deadline, self.place.sealer.clone(), self.place.log.clone());
+        let call = Call::new(name, job.id.to_string(), deadline, self.worker.sealer.clone(), self.worker.log.clone());
         let admitted = Admitted {
             call: Arc::new(call),
             tenant: job.tenant_id,
@@ -178,7 +178,7 @@ impl Runner {
     async fn keep(&self, work: &Work) -> Fault {
         loop {
             tokio::time::sleep(TERM / 3).await;
-            match sql::renew(&self.place.system, work).await {
+            match sql::renew(&self.worker.system, work).await {
                 Ok(true) => {}
                 Ok(false) => return Fault::contended(),
                 Err(error) => tracing::warn!(%error, job = %work.job.id, "the lease of a job could not be renewed"),
@@ -207,7 +207,7 @@ impl Runner {
     /// through before the transaction, while the lease is renewed.
     async fn end(&self, kind: Option<&Kind>, work: &Work, state: pb::JobState, error: Option<pb::JobError>) {
         let (ctx, files) = (self.ctx(kind, work, Arc::default()), &self.jobs.files);
-        let stopping = self.place.tasks.stopping();
+        let stopping = self.worker.tasks.stopping();
         let reading = async {
             // What cannot be read does not keep its job from ending: it goes away with the uploads that nobody completed.
             let read: &[_] = if work.attempts > 2 * ATTEMPTS { &[] } else { &work.job.output_ids };
@@ -247,7 +247,7 @@ impl Runner {
     }
 
     async fn put_back(&self, work: &Work, wait: Duration, attempts: i32) {
-        if let Err(error) = sql::put_back(&self.place.system, work, wait.as_secs_f64(), attempts.max(0)).await {
+        if let Err(error) = sql::put_back(&self.worker.system, work, wait.as_secs_f64(), attempts.max(0)).await {
             tracing::warn!(%error, job = %work.job.id, "a job could not be put back; it is taken again when its lease ends");
         }
     }

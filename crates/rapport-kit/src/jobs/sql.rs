@@ -17,36 +17,33 @@ use crate::journal::Entry;
 use crate::lease::TERM;
 
 /// What a [`Job`] is read from.
-const COLUMNS: &str = "j.tenant_id, j.id, j.version, j.kind, j.permission, j.undoes, j.undoable, j.state, j.owner_id, j.actor, j.on_behalf_of,
+pub(crate) const COLUMNS: &str =
+    "j.tenant_id, j.id, j.version, j.kind, j.permission, j.undoes, j.undoable, j.state, j.owner_id, j.actor, j.on_behalf_of,
     j.input_ids, j.output_ids, j.done, j.refused, j.total, j.message, j.error, j.created_at, j.started_at, j.updated_at, j.cancelled_at, j.ended_at";
 /// What [`Work`] adds.
 const OF_WORK: &str = "j.limits, j.request, j.checkpoint, j.fence, j.attempts, j.all_done";
+/// Behind columns, before a tenant.
+pub(crate) const FROM: &str = " from kit.job j where j.tenant_id = ";
 /// Where access looks.
-const TABLE: Table = Table { tenant: "j.tenant_id", id: "j.id", owner: "j.owner_id" };
+pub(crate) const TABLE: Table = Table { tenant: "j.tenant_id", id: "j.id", owner: "j.owner_id" };
 
-/// `select … from kit.job j where …` for the rows of the caller's tenant that are in `scope`; `keys` are columns more.
-pub(crate) fn select(ctx: &Ctx, scope: &Scope, keys: impl FnOnce(&mut QueryBuilder<Postgres>)) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new(format!("select {COLUMNS}"));
-    keys(&mut query);
-    query.push(" from kit.job j where j.tenant_id = ").push_bind(ctx.tenant());
+/// `select … from kit.job j where …` for the job if it is in `scope`.
+fn select(ctx: &Ctx, scope: &Scope, id: Uuid, columns: &str) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(format!("select {columns}{FROM}"));
+    query.push_bind(ctx.tenant());
     scope.push(&mut query, TABLE);
+    query.push(" and j.id = ").push_bind(id);
     query
 }
 
 /// The job, if it is in `scope`.
 pub(crate) async fn get(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<Job>, Fault> {
-    let mut query = select(ctx, scope, |_| {});
-    query.push(" and j.id = ").push_bind(id);
-    Ok(query.build_query_as().fetch_optional(conn).await?)
+    Ok(select(ctx, scope, id, COLUMNS).build_query_as().fetch_optional(conn).await?)
 }
 
 /// The job with what it keeps between steps, if it is in `scope`.
 pub(super) async fn get_work(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid) -> Result<Option<Work>, Fault> {
-    let mut query = select(ctx, scope, |query| {
-        query.push(", ").push(OF_WORK);
-    });
-    query.push(" and j.id = ").push_bind(id);
-    Ok(query.build_query_as().fetch_optional(conn).await?)
+    Ok(select(ctx, scope, id, &format!("{COLUMNS}, {OF_WORK}")).build_query_as().fetch_optional(conn).await?)
 }
 
 /// Stores a new job with its journal entry, unless the tenant has too many.

@@ -196,6 +196,12 @@ pub fn merge(account: &Account, sent: &pb::Account, paths: &[&str]) -> pb::Accou
     merged
 }
 
+/// Those of [`PATHS`] in which `after` is another than `before`.
+pub fn differing(before: &Account, after: &Account) -> impl Iterator<Item = &'static str> {
+    let (stands, after) = (to_proto(before.clone()), to_proto(after.clone()));
+    PATHS.iter().copied().filter(move |path| merge(before, &after, &[*path]) != stands)
+}
+
 /// Takes away what the caller's field rules do not show.
 pub fn hide(account: &mut pb::Account, rules: &FieldRules) {
     if rules.is_empty() {

@@ -11,7 +11,7 @@ const RELATIONSHIPS: Entries<Relationship> =
 
 /// How two accounts that are merged lie to each other in the hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Nesting {
     /// Neither lies below the other.
     Apart,
     /// The loser lies below the survivor, which keeps its place.
@@ -25,7 +25,7 @@ pub enum Place {
 ///
 /// # Errors
 /// [`TooMany`].
-pub fn merged(survivor: &Details, loser: &Details, from_loser: &[&str], place: Place) -> Result<Details, TooMany> {
+pub fn merged(survivor: &Details, loser: &Details, from_loser: &[&str], nesting: Nesting) -> Result<Details, TooMany> {
     let takes = |path: &str| from_loser.contains(&path);
     let text = |path: &str, own: &String, other: &String| if takes(path) || own.is_empty() { other.clone() } else { own.clone() };
     let number = |path: &str, own: Option<i32>, other: Option<i32>| if takes(path) { other } else { own.or(other) };
@@ -39,11 +39,11 @@ pub fn merged(survivor: &Details, loser: &Details, from_loser: &[&str], place: P
         display_name: text("display_name", &survivor.display_name, &loser.display_name),
         relationships: list(&RELATIONSHIPS, &survivor.relationships, &loser.relationships, takes("relationships")),
         legal_entity: survivor.legal_entity.or(loser.legal_entity),
-        parent: match place {
-            Place::Apart if takes("parent") => loser.parent,
-            Place::Apart => survivor.parent.or(loser.parent),
-            Place::LoserBelow => survivor.parent,
-            Place::SurvivorBelow => loser.parent,
+        parent: match nesting {
+            Nesting::Apart if takes("parent") => loser.parent,
+            Nesting::Apart => survivor.parent.or(loser.parent),
+            Nesting::LoserBelow => survivor.parent,
+            Nesting::SurvivorBelow => loser.parent,
         },
         sector: text("sector", &survivor.sector, &loser.sector),
         profile: Profile {

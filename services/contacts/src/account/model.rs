@@ -247,9 +247,9 @@ impl Account {
         Ok(self.advance(Fact::Undeleted, now))
     }
 
-    /// Names the account that goes on in the place of its parent; before it comes back from the bin, while nobody hears of it.
-    pub fn follow_parent(&mut self, parent: Uuid) {
-        self.details.parent = Some(parent);
+    /// As [`Details::follow_parent`]; before it comes back from the bin, while nobody hears of it.
+    pub fn follow_parent(&mut self, merged: &[(Uuid, Uuid)]) {
+        self.details.follow_parent(merged);
     }
 
     /// Goes to the bin because `survivor` goes on in its place.
@@ -326,6 +326,12 @@ impl Account {
         self.updated_at
     }
 
+    /// When it went to the bin, if it is there.
+    #[must_use]
+    pub fn deleted_at(&self) -> Option<DateTime<Utc>> {
+        self.deleted_at
+    }
+
     /// Whether it is in the bin.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
@@ -356,5 +362,12 @@ impl Details {
     #[must_use]
     pub fn name_folded(&self) -> String {
         fold(&self.display_name)
+    }
+
+    /// Names the account that goes on in the place of the parent, if that is one of the `merged` ones, each a pair of both.
+    pub fn follow_parent(&mut self, merged: &[(Uuid, Uuid)]) {
+        if let Some((_, into)) = merged.iter().find(|(loser, _)| self.parent == Some(*loser)) {
+            self.parent = Some(*into);
+        }
     }
 }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::surroundings::Surroundings;
 use super::write::{self, Decided};
 use super::{Account, COLLECTION, RESOURCE, Refusal, convert, list, sql, upsert};
+use crate::merge::returned;
 use crate::{convert as parts, events, external_id, limits, update};
 
 const READ: &str = "contacts.account.read";
@@ -180,6 +181,7 @@ impl Accounts {
             }
             Change::Delete => account.delete(ctx.now()),
             Change::Undelete => {
+                returned::account(&self.db, ctx, &mut account).await?;
                 follow_parent(&mut self.db.for_tenant(ctx).await?, ctx, &mut account).await?;
                 Some(account.undelete(ctx.now())?)
             }
@@ -245,10 +247,8 @@ pub(crate) async fn require_unmerged(conn: &mut Conn, ctx: &Ctx, account: &Accou
 /// # Errors
 /// What the database answers.
 pub(crate) async fn follow_parent(conn: &mut Conn, ctx: &Ctx, account: &mut Account) -> Result<(), Fault> {
-    let Some(parent) = account.details().parent else { return Ok(()) };
-    if let Some((_, into)) = sql::merged(conn, ctx, &[parent]).await?.first() {
-        account.follow_parent(*into);
-    }
+    let merged = sql::merged(conn, ctx, account.details().parent.as_slice()).await?;
+    account.follow_parent(&merged);
     Ok(())
 }
 

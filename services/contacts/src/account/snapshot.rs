@@ -3,10 +3,12 @@
 //! What was written once is taken as it is: it is not checked against limits that may be others by now.
 
 use rapport_contacts_api::v1 as pb;
-use rapport_kit::{Fault, name};
+use rapport_kit::db::Conn;
+use rapport_kit::{Ctx, Fault, name};
+use uuid::Uuid;
 
 use super::model::Profile;
-use super::{COLLECTION, Details, Money, Relationship};
+use super::{COLLECTION, Details, Money, Relationship, sql};
 use crate::convert;
 use crate::external_id::ExternalId;
 use crate::owner::Owner;
@@ -17,6 +19,19 @@ use crate::owner::Owner;
 /// INTERNAL if it is none that this service wrote.
 pub fn details(state: pb::Account) -> Result<Details, Fault> {
     read(state).ok_or_else(|| Fault::internal("a snapshot of an account cannot be read"))
+}
+
+/// The same for several, with the accounts that go on in the place of parents that were merged since; but those in
+/// `apart`, which are about to stand by themselves again, stay.
+///
+/// # Errors
+/// As [`details`]; what the database answers.
+pub async fn followed(conn: &mut Conn, ctx: &Ctx, states: Vec<pb::Account>, apart: &[Uuid]) -> Result<Vec<Details>, Fault> {
+    let mut found = states.into_iter().map(details).collect::<Result<Vec<_>, Fault>>()?;
+    let parents: Vec<Uuid> = found.iter().filter_map(|details| details.parent).filter(|parent| !apart.contains(parent)).collect();
+    let merged = sql::merged(conn, ctx, &parents).await?;
+    found.iter_mut().for_each(|details| details.follow_parent(&merged));
+    Ok(found)
 }
 
 fn read(state: pb::Account) -> Option<Details> {

@@ -161,7 +161,7 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
 /// What the database answers.
 pub async fn lookup_merged(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId) -> Result<Option<Account>, Fault> {
     let (systems, ids) = (std::slice::from_ref(&pair.system), std::slice::from_ref(&pair.id));
-    let followed = merge::sql::followed_accounts(conn, ctx, systems, ids).await?;
+    let followed = merge::sql::followed(conn, ctx, crate::search::Kind::Account, systems, ids).await?;
     let Some((_, _, id)) = followed.last() else { return Ok(None) };
     get(conn, ctx, scope, *id).await
 }

@@ -8,7 +8,7 @@ use rapport_kit::{Ctx, Fault, Tx, name};
 use uuid::Uuid;
 
 use super::COLLECTION;
-use super::merge::Place;
+use super::merge::Nesting;
 use crate::limits;
 
 /// Waits for the tree of the tenant and holds it until the transaction ends.
@@ -102,7 +102,7 @@ pub async fn require_no_children(tx: &mut Tx, ctx: &Ctx, account: Uuid) -> Resul
 ///
 /// # Errors
 /// What the database answers.
-pub async fn place(conn: &mut Conn, ctx: &Ctx, survivor: Uuid, loser: Uuid) -> Result<Place, Fault> {
+pub async fn nesting(conn: &mut Conn, ctx: &Ctx, survivor: Uuid, loser: Uuid) -> Result<Nesting, Fault> {
     let found = sqlx::query!(
         r#"with recursive above(start, id, parent_id, level) as (
              select id, id, parent_id, 1 from accounts where tenant_id = $1 and id = any(array[$2, $3]::uuid[])
@@ -120,9 +120,9 @@ pub async fn place(conn: &mut Conn, ctx: &Ctx, survivor: Uuid, loser: Uuid) -> R
     .fetch_one(conn)
     .await?;
     Ok(match (found.survivor_below, found.loser_below) {
-        (true, _) => Place::SurvivorBelow,
-        (false, true) => Place::LoserBelow,
-        (false, false) => Place::Apart,
+        (true, _) => Nesting::SurvivorBelow,
+        (false, true) => Nesting::LoserBelow,
+        (false, false) => Nesting::Apart,
     })
 }
 

@@ -15,7 +15,7 @@ use super::surroundings::Surroundings;
 use super::write::{self, Decided};
 use super::{Account, COLLECTION, Fact, RESOURCE, convert, sql};
 use crate::batch::{self, Reference, Target};
-use crate::{external_id, limits, update};
+use crate::{external_id, limits, search, update};
 
 const READ: &str = "contacts.account.read";
 const CREATE: &str = "contacts.account.create";
@@ -61,7 +61,7 @@ pub async fn upsert(db: &Db, policy: &Policy, ctx: &Ctx, request: pb::BatchUpser
 async fn plan(db: &Db, policy: &Policy, ctx: &Ctx, sent: &[pb::Account], earlier: Option<&Earlier>) -> Result<Vec<Plan>, Fault> {
     let done: HashSet<Uuid> = earlier.iter().flat_map(|earlier| earlier.written.iter().chain(&earlier.found)).map(|(_, id, _)| *id).collect();
     let entries: Vec<Reference<'_>> = sent.iter().map(|sent| Reference { name: &sent.name, external_ids: &sent.external_ids }).collect();
-    let targets = batch::targets(db, ctx, COLLECTION, RESOURCE, &entries).await?;
+    let targets = batch::targets(db, ctx, search::Kind::Account, &entries).await?;
     let ids: Vec<Uuid> = targets.iter().flatten().filter_map(|target| target.id()).collect();
     let mut conn = db.for_tenant(ctx).await?;
     let changeable = by_id(sql::get_many(&mut conn, ctx, &ctx.scope(), &ids).await?);

@@ -125,6 +125,12 @@ pub fn merge(contact: &Contact, sent: &pb::Contact, paths: &[&str]) -> pb::Conta
     merged
 }
 
+/// Those of [`PATHS`] in which `after` is another than `before`.
+pub fn differing(before: &Contact, after: &Contact) -> impl Iterator<Item = &'static str> {
+    let (stands, after) = (to_proto(before.clone()), to_proto(after.clone()));
+    PATHS.iter().copied().filter(move |path| merge(before, &after, &[*path]) != stands)
+}
+
 /// Takes away what the caller's field rules do not show.
 pub fn hide(contact: &mut pb::Contact, rules: &FieldRules) {
     if rules.is_empty() {

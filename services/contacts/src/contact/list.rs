@@ -1,10 +1,11 @@
 //! Lists of contacts: what they can be filtered and sorted by, and their pages.
 
 use rapport_contacts_api::v1 as pb;
+use rapport_kit::access::FieldRules;
 use rapport_kit::filter::{self, Column, Field, Kind, Search, SearchBy};
-use rapport_kit::{Ctx, Db, Fault, page};
-use sqlx::postgres::PgRow;
-use sqlx::{Postgres, QueryBuilder, Row as _};
+use rapport_kit::list::{self, Asked, Listing};
+use rapport_kit::{Ctx, Db, Fault};
+use sqlx::{Postgres, QueryBuilder};
 
 use super::{RESOURCE, convert, sql};
 use crate::{hide, owner};
@@ -44,6 +45,14 @@ const SYSTEMS: Column = Column::Within {
     after: ")",
 };
 const SEARCH: Search = Search { paths: &["person.family_name"], by: SearchBy::Prefix(FAMILY) };
+const LISTING: Listing = Listing {
+    columns: sql::COLUMNS,
+    from: " from contacts c where c.tenant_id = ",
+    id: "c.id",
+    fields: FIELDS,
+    search: Some(SEARCH),
+    order: "person.family_name",
+};
 
 /// A page of the contacts that the caller may see.
 ///
@@ -51,29 +60,20 @@ const SEARCH: Search = Search { paths: &["person.family_name"], by: SearchBy::Pr
 /// INVALID_ARGUMENT (FIELD_INVALID, FILTER_INVALID, ORDER_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED
 /// (FIELD_HIDDEN); what the database answers.
 pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Result<pb::ListContactsResponse, Fault> {
-    let rules = ctx.fields(RESOURCE);
-    let size = page::size(request.page_size)?;
-    let order = filter::parse_order(FIELDS, &request.order_by, "person.family_name", rules)?;
-    let asked = page::Query::of(ctx).with("filter", &request.filter).with("order_by", &order).with("show_deleted", request.show_deleted);
-    let after = ctx.call().sealer.open(&request.page_token, &asked)?;
-
-    let mut query = QueryBuilder::new(format!("select {}", sql::COLUMNS));
-    order.push_columns(&mut query);
-    query.push(" from contacts c where c.tenant_id = ").push_bind(ctx.tenant());
-    if !request.show_deleted {
-        query.push(" and c.deleted_at is null");
-    }
-    ctx.scope().push(&mut query, sql::TABLE);
-    narrow(&mut query, ctx, &request.filter)?;
-    order.push_after(&mut query, after.as_ref(), "c.id")?;
-    order.push_order_by(&mut query, "c.id");
-    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
-    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
+    let pb::ListContactsRequest { page_size, page_token, filter, order_by, show_deleted } = request;
+    let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[("show_deleted", show_deleted)] };
+    let narrow = |query: &mut QueryBuilder<Postgres>| {
+        if !*show_deleted {
+            query.push(" and c.deleted_at is null");
+        }
+        ctx.scope().push(query, sql::TABLE);
+    };
+    let (rows, next_page_token) = list::page(db, ctx, &LISTING, asked, &rules(ctx), narrow).await?;
 
     let mut contacts = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut shown = convert::to_proto(sql::read(row)?);
-        convert::hide(&mut shown, rules);
+        convert::hide(&mut shown, ctx.fields(RESOURCE));
         contacts.push(shown);
     }
     Ok(pb::ListContactsResponse { contacts, next_page_token })
@@ -84,7 +84,12 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListContactsRequest) -> Resu
 /// # Errors
 /// INVALID_ARGUMENT (FILTER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN).
 pub fn narrow(query: &mut QueryBuilder<Postgres>, ctx: &Ctx, filter: &str) -> Result<(), Fault> {
-    filter::push(query, FIELDS, Some(SEARCH), filter, &hide::with_normalized("person.contact_points", ctx.fields(RESOURCE)))
+    filter::push(query, FIELDS, Some(SEARCH), filter, &rules(ctx))
+}
+
+/// What the caller may filter and sort by.
+fn rules(ctx: &Ctx) -> FieldRules {
+    hide::with_normalized("person.contact_points", ctx.fields(RESOURCE))
 }
 
 /// Refuses a filter and an order that the list would not take from the caller.
@@ -92,7 +97,6 @@ pub fn narrow(query: &mut QueryBuilder<Postgres>, ctx: &Ctx, filter: &str) -> Re
 /// # Errors
 /// INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN).
 pub fn check(ctx: &Ctx, filter: &str, order_by: &str) -> Result<(), Fault> {
-    let rules = ctx.fields(RESOURCE);
-    filter::parse_order(FIELDS, order_by, "person.family_name", rules)?;
+    filter::parse_order(FIELDS, order_by, LISTING.order, &rules(ctx))?;
     narrow(&mut QueryBuilder::new(""), ctx, filter)
 }

@@ -186,12 +186,15 @@ impl Contact {
         Ok(self.advance(Fact::Undeleted, now))
     }
 
-    /// Names the accounts that go on in the place of `merged` ones, each a pair of both; before it comes back from the bin,
-    /// while nobody hears of it.
+    /// As [`Details::follow_accounts`]; before it comes back from the bin, while nobody hears of it.
     pub fn follow_accounts(&mut self, merged: &[(Uuid, Uuid)]) {
-        for (loser, survivor) in merged {
-            self.details.accounts = roles::moved(&self.details.accounts, *loser, *survivor);
-        }
+        self.details.follow_accounts(merged);
+    }
+
+    /// Has the roles that it had before a merge of accounts that was taken back; before it comes back from the bin, while
+    /// nobody hears of it.
+    pub fn return_to(&mut self, roles: Vec<AccountRole>) {
+        self.details.accounts = roles;
     }
 
     /// Goes to the bin because `survivor` goes on in its place.
@@ -269,6 +272,12 @@ impl Contact {
         self.updated_at
     }
 
+    /// When it went to the bin, if it is there.
+    #[must_use]
+    pub fn deleted_at(&self) -> Option<DateTime<Utc>> {
+        self.deleted_at
+    }
+
     /// Whether it is in the bin.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
@@ -294,6 +303,13 @@ impl Details {
     pub fn leaves(&self, next: &[AccountRole]) -> Vec<Uuid> {
         let stays = |id: Uuid| next.iter().any(|role| role.account == id);
         self.accounts.iter().filter(|role| role.sole && !stays(role.account)).map(|role| role.account).collect()
+    }
+
+    /// Names the accounts that go on in the place of `merged` ones, each a pair of both.
+    pub fn follow_accounts(&mut self, merged: &[(Uuid, Uuid)]) {
+        for (loser, survivor) in merged {
+            self.accounts = roles::moved(&self.accounts, *loser, *survivor);
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::surroundings::Surroundings;
 use super::{COLLECTION, Contact, Fact, RESOURCE, Refusal, convert, list, sql, upsert};
 use crate::duplicate::check::Guard;
 use crate::duplicate::{Profile, Rules};
+use crate::merge::returned;
 use crate::search::Kind;
 use crate::{account, convert as parts, events, external_id, limits, update};
 
@@ -198,6 +199,7 @@ impl Contacts {
                 Ok(contact.delete(ctx.now()))
             }
             Change::Undelete => {
+                returned::contact(&self.db, ctx, contact).await?;
                 follow_accounts(&mut self.db.for_tenant(ctx).await?, ctx, contact).await?;
                 Ok(Some(contact.undelete(ctx.now())?))
             }

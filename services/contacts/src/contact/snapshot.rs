@@ -6,7 +6,8 @@ use std::collections::HashSet;
 
 use chrono::NaiveDate;
 use rapport_contacts_api::v1 as pb;
-use rapport_kit::{Fault, name};
+use rapport_kit::db::Conn;
+use rapport_kit::{Ctx, Fault, name};
 use rapport_proto::google_type::Date;
 use uuid::Uuid;
 
@@ -15,17 +16,24 @@ use crate::external_id::ExternalId;
 use crate::owner::Owner;
 use crate::{account, convert};
 
-/// Accounts that the contact of a snapshot acts for.
-#[must_use]
-pub fn accounts(state: &pb::Contact) -> Vec<Uuid> {
-    state.accounts.iter().filter_map(|role| account_id(&role.account)).collect()
+/// The details in snapshots, with the accounts that go on in the place of those that were merged since; but those in
+/// `apart`, which are about to stand by themselves again, stay.
+///
+/// # Errors
+/// INTERNAL if one is none that this service wrote; what the database answers.
+pub async fn followed(conn: &mut Conn, ctx: &Ctx, states: Vec<pb::Contact>, apart: &[Uuid]) -> Result<Vec<Details>, Fault> {
+    let roles = states.iter().flat_map(|state| &state.accounts);
+    let accounts: Vec<Uuid> = roles.filter_map(|role| account_id(&role.account)).collect();
+    let private = account::sql::private(conn, ctx, &accounts).await?.into_iter().collect();
+    let mut found = states.into_iter().map(|state| details(state, &private)).collect::<Result<Vec<_>, Fault>>()?;
+    let others: Vec<Uuid> = accounts.into_iter().filter(|account| !apart.contains(account)).collect();
+    let merged = account::sql::merged(conn, ctx, &others).await?;
+    found.iter_mut().for_each(|details| details.follow_accounts(&merged));
+    Ok(found)
 }
 
 /// The details in a snapshot; `private` are those of its accounts that are private customers, which it does not say.
-///
-/// # Errors
-/// INTERNAL if it is none that this service wrote.
-pub fn details(state: pb::Contact, private: &HashSet<Uuid>) -> Result<Details, Fault> {
+fn details(state: pb::Contact, private: &HashSet<Uuid>) -> Result<Details, Fault> {
     read(state, private).ok_or_else(|| Fault::internal("a snapshot of a contact cannot be read"))
 }
 

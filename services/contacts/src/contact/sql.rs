@@ -120,7 +120,8 @@ pub async fn lookup(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId
 /// # Errors
 /// What the database answers.
 pub async fn lookup_merged(conn: &mut Conn, ctx: &Ctx, scope: &Scope, pair: &ExternalId) -> Result<Option<Contact>, Fault> {
-    let followed = merge::sql::followed_contacts(conn, ctx, std::slice::from_ref(&pair.system), std::slice::from_ref(&pair.id)).await?;
+    let (systems, ids) = (std::slice::from_ref(&pair.system), std::slice::from_ref(&pair.id));
+    let followed = merge::sql::followed(conn, ctx, crate::search::Kind::Contact, systems, ids).await?;
     let Some((_, _, id)) = followed.last() else { return Ok(None) };
     get(conn, ctx, scope, *id).await
 }

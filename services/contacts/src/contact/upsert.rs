@@ -71,7 +71,7 @@ pub async fn upsert(
 async fn plan(db: &Db, policy: &Policy, ctx: &Ctx, sent: &[pb::Contact], earlier: Option<&Earlier>) -> Result<Vec<Plan>, Fault> {
     let done: HashSet<Uuid> = earlier.iter().flat_map(|earlier| earlier.written.iter().chain(&earlier.found)).map(|(_, id, _)| *id).collect();
     let entries: Vec<Reference<'_>> = sent.iter().map(|sent| Reference { name: &sent.name, external_ids: &sent.external_ids }).collect();
-    let targets = batch::targets(db, ctx, COLLECTION, RESOURCE, &entries).await?;
+    let targets = batch::targets(db, ctx, Kind::Contact, &entries).await?;
     let ids: Vec<Uuid> = targets.iter().flatten().filter_map(|target| target.id()).collect();
     let mut conn = db.for_tenant(ctx).await?;
     let changeable = by_id(sql::get_many(&mut conn, ctx, &ctx.scope(), &ids).await?);

@@ -16,7 +16,7 @@ use super::mapping::rules_of;
 use crate::contact_point::{self, Kind};
 use crate::layout::Resource;
 use crate::violations::Violations;
-use crate::{account, contact, merge};
+use crate::{account, contact, merge, search};
 
 /// How it is told which record is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,8 +183,8 @@ async fn follow(
     let systems = vec![way.system.to_owned(); keys.len()];
     let followed: Vec<(String, Uuid)> = match (way.by, resource) {
         (By::Number, _) => merge::sql::followed_numbers(conn, ctx, &keys).await?,
-        (_, Resource::Contact) => without_system(merge::sql::followed_contacts(conn, ctx, &systems, &keys).await?),
-        (_, Resource::Account) => without_system(merge::sql::followed_accounts(conn, ctx, &systems, &keys).await?),
+        (_, Resource::Contact) => without_system(merge::sql::followed(conn, ctx, search::Kind::Contact, &systems, &keys).await?),
+        (_, Resource::Account) => without_system(merge::sql::followed(conn, ctx, search::Kind::Account, &systems, &keys).await?),
     };
     let into: Vec<Uuid> = followed.iter().map(|(_, id)| *id).collect();
     let seen: HashSet<Uuid> = match resource {

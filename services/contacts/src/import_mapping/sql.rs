@@ -3,9 +3,10 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{FieldRules, Scope, Table};
 use rapport_kit::db::Conn;
-use rapport_kit::filter::{self, Column, Field, Kind, fold};
+use rapport_kit::filter::{Column, Field, Kind, fold};
 use rapport_kit::journal::Entry;
-use rapport_kit::{Ctx, Db, Fault, page};
+use rapport_kit::list::{self, Asked, Listing};
+use rapport_kit::{Ctx, Db, Fault};
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
@@ -25,6 +26,14 @@ const FIELDS: &[Field] = &[
 const VISIBILITIES: &[(&str, i16)] = &[("VISIBILITY_PRIVATE", 1), ("VISIBILITY_ALL", 2)];
 const COLUMNS: &str = "m.id, m.version, m.owner_kind, m.owner_id, m.display_name, m.collection, m.format, m.header, m.rules, m.visibility, \
     m.created_at, m.updated_at";
+const LISTING: Listing = Listing {
+    columns: COLUMNS,
+    from: " from import_mappings m where m.tenant_id = ",
+    id: "m.id",
+    fields: FIELDS,
+    search: None,
+    order: "display_name",
+};
 const TABLE: Table = Table { tenant: "m.tenant_id", id: "m.id", owner: "m.owner_id" };
 /// Mappings among which those for a file are looked for.
 const RECENT: i64 = 200;
@@ -85,22 +94,11 @@ pub async fn recent(conn: &mut Conn, ctx: &Ctx, collection: &str) -> Result<Vec<
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, FILTER_INVALID, ORDER_INVALID, PAGE_TOKEN_INVALID); what the database answers.
 pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListImportMappingsRequest) -> Result<pb::ListImportMappingsResponse, Fault> {
+    let pb::ListImportMappingsRequest { page_size, page_token, filter, order_by } = request;
+    let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
     // Mappings are shown whole: there are no rules on their fields.
-    let rules = &FieldRules::none();
-    let size = page::size(request.page_size)?;
-    let order = filter::parse_order(FIELDS, &request.order_by, "display_name", rules)?;
-    let asked = page::Query::of(ctx).with("filter", &request.filter).with("order_by", &order);
-    let after = ctx.call().sealer.open(&request.page_token, &asked)?;
-
-    let mut query = QueryBuilder::new(format!("select {COLUMNS}"));
-    order.push_columns(&mut query);
-    query.push(" from import_mappings m where m.tenant_id = ").push_bind(ctx.tenant());
-    push_seen(&mut query, ctx);
-    filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
-    order.push_after(&mut query, after.as_ref(), "m.id")?;
-    order.push_order_by(&mut query, "m.id");
-    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
-    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
+    let rules = FieldRules::none();
+    let (rows, next_page_token) = list::page(db, ctx, &LISTING, asked, &rules, |query| push_seen(query, ctx)).await?;
 
     let mappings: Result<Vec<ImportMapping>, Fault> = rows.iter().map(read).collect();
     Ok(pb::ListImportMappingsResponse { import_mappings: mappings?.iter().map(convert::to_proto).collect(), next_page_token })

@@ -10,7 +10,7 @@ use super::asked::{self, Asked};
 use super::model::Pair;
 use super::moved;
 use super::{Merge, Refusal, shares, sql};
-use crate::account::{self, Account, COLLECTION, Details, Fact, RESOURCE, merge as parts, snapshot, tree};
+use crate::account::{self, Account, COLLECTION, Details, Fact, RESOURCE, snapshot, tree};
 use crate::{batch, events};
 
 const READ: &str = "contacts.account.read";
@@ -64,7 +64,7 @@ pub async fn preview(db: &Db, ctx: &Ctx, asked: &Asked) -> Result<pb::PreviewMer
     let details = decide(conn, ctx, asked, &survivor, &loser).await?;
     moved::named(conn, ctx, loser.id()).await?.require_few()?;
     let rules = ctx.fields(RESOURCE);
-    let mut conflicts = parts::conflicts(survivor.details(), loser.details());
+    let mut conflicts = account::merge::conflicts(survivor.details(), loser.details());
     conflicts.retain(|path| rules.require_readable(path).is_ok());
     let etag = command::etag(survivor.version());
     let mut settled = survivor;
@@ -100,7 +100,7 @@ pub async fn unmerge(db: &Db, ctx: &Ctx, mut merge: Merge, etag: &str) -> Result
     if sql::has_later(conn, ctx, &merge).await? {
         return Err(Refusal::NotLast.into());
     }
-    let parted = parts::unmerged(&before.survivor, &before.loser, &before.merged, survivor.details());
+    let parted = account::merge::unmerged(&before.survivor, &before.loser, &before.merged, survivor.details());
     let (of_survivor, of_loser) = parted.map_err(|problem| asked::too_many(ctx, RESOURCE, problem))?;
     survivor.settle_merge(of_survivor, ctx.now())?;
     let returned = loser.leave_merge(of_loser, ctx.now());
@@ -125,14 +125,14 @@ async fn decide(conn: &mut Conn, ctx: &Ctx, asked: &Asked, survivor: &Account, l
         return Err(Refusal::KindsDiffer.into());
     }
     let takes_entity = asked.from_loser.contains(&"legal_entity");
-    if takes_entity && parts::differ(survivor.details().legal_entity, loser.details().legal_entity) {
+    if takes_entity && account::merge::differ(survivor.details().legal_entity, loser.details().legal_entity) {
         return Err(account::Refusal::LegalEntityFixed.into());
     }
     if survivor.kind() == account::Kind::Person {
         moved::require_one_person(conn, ctx, survivor.id(), loser.id()).await?;
     }
-    let place = tree::place(conn, ctx, survivor.id(), loser.id()).await?;
-    let details = parts::merged(survivor.details(), loser.details(), &asked.from_loser, place);
+    let nesting = tree::nesting(conn, ctx, survivor.id(), loser.id()).await?;
+    let details = account::merge::merged(survivor.details(), loser.details(), &asked.from_loser, nesting);
     let details = details.map_err(|problem| asked::too_many(ctx, RESOURCE, problem))?;
     tree::require_levels(conn, ctx, survivor.id(), loser.id(), details.parent).await?;
     Ok(details)
@@ -141,8 +141,8 @@ async fn decide(conn: &mut Conn, ctx: &Ctx, asked: &Asked, survivor: &Account, l
 /// Both accounts out of those that were found.
 fn pair(mut found: Vec<Account>, survivor: Uuid, loser: Uuid) -> Result<(Account, Account), Fault> {
     let mut take = |id: Uuid| {
-        let place = found.iter().position(|account| account.id() == id);
-        place.map(|place| found.swap_remove(place)).ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))
+        let at = found.iter().position(|account| account.id() == id);
+        at.map(|at| found.swap_remove(at)).ok_or_else(|| Fault::not_found(name::format(COLLECTION, id)))
     };
     Ok((take(survivor)?, take(loser)?))
 }
@@ -198,12 +198,7 @@ impl Before {
         let (survivor, loser) = (merge.survivor(), merge.loser());
         let versions = [(survivor, merge.survivor_version() - 1), (loser, merge.loser_version() - 1), (survivor, merge.survivor_version())];
         let states: Vec<pb::Account> = journal::snapshots(db, ctx, &versions).await.map_err(asked::forgotten)?;
-        let mut details = states.into_iter().map(snapshot::details).collect::<Result<Vec<_>, Fault>>()?;
-        // Parents that were merged since go on in others; the loser itself is about to stand by itself again.
-        let parents: Vec<Uuid> = details.iter().filter_map(|details| details.parent).filter(|parent| *parent != loser).collect();
-        for (merged, into) in account::sql::merged(&mut db.for_tenant(ctx).await?, ctx, &parents).await? {
-            details.iter_mut().filter(|details| details.parent == Some(merged)).for_each(|details| details.parent = Some(into));
-        }
+        let details = snapshot::followed(&mut db.for_tenant(ctx).await?, ctx, states, &[loser]).await?;
         let [survivor, loser, merged] = <[Details; 3]>::try_from(details).map_err(|_| Fault::internal("three snapshots were asked for"))?;
         Ok(Self { survivor, loser, merged })
     }

@@ -1,7 +1,5 @@
 //! Merging contacts and taking it back: lock, decide, write all in one transaction.
 
-use std::collections::HashSet;
-
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::Scope;
 use rapport_kit::db::Conn;
@@ -12,11 +10,11 @@ use uuid::Uuid;
 use super::asked::{self, Asked};
 use super::model::Pair;
 use super::{Merge, Refusal, shares, sql};
-use crate::contact::{self, COLLECTION, Contact, Details, Fact, RESOURCE, roles, snapshot};
+use crate::contact::{self, COLLECTION, Contact, Details, Fact, RESOURCE, snapshot};
 use crate::duplicate::check::Guard;
 use crate::duplicate::{Profile, Rules};
 use crate::search::Kind;
-use crate::{account, batch, events};
+use crate::{batch, events};
 
 const READ: &str = "contacts.contact.read";
 const UPDATE: &str = "contacts.contact.update";
@@ -166,13 +164,7 @@ impl Before {
         let (survivor, loser) = (merge.survivor(), merge.loser());
         let versions = [(survivor, merge.survivor_version() - 1), (loser, merge.loser_version() - 1), (survivor, merge.survivor_version())];
         let states: Vec<pb::Contact> = journal::snapshots(db, ctx, &versions).await.map_err(asked::forgotten)?;
-        let accounts: Vec<Uuid> = states.iter().flat_map(snapshot::accounts).collect();
-        let private: HashSet<Uuid> = account::sql::private(&mut db.for_tenant(ctx).await?, ctx, &accounts).await?.into_iter().collect();
-        let mut details = states.into_iter().map(|state| snapshot::details(state, &private)).collect::<Result<Vec<_>, Fault>>()?;
-        // Accounts that were merged since go on in others, which the survivor names by now.
-        for (loser, survivor) in account::sql::merged(&mut db.for_tenant(ctx).await?, ctx, &accounts).await? {
-            details.iter_mut().for_each(|details| details.accounts = roles::moved(&details.accounts, loser, survivor));
-        }
+        let details = snapshot::followed(&mut db.for_tenant(ctx).await?, ctx, states, &[]).await?;
         let [survivor, loser, merged] = <[Details; 3]>::try_from(details).map_err(|_| Fault::internal("three snapshots were asked for"))?;
         Ok(Self { survivor, loser, merged })
     }

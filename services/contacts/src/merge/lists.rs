@@ -5,6 +5,9 @@ use crate::contact_point::{self, ContactPoint};
 use crate::external_id::ExternalId;
 use crate::merge::parts::Entries;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 /// Ways to reach a record.
 pub const POINTS: Entries<ContactPoint> = Entries {
     is_same: ContactPoint::is_same,

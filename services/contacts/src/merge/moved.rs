@@ -43,9 +43,12 @@ pub struct Held {
 #[derive(Debug)]
 pub struct Past {
     accounts: Vec<Uuid>,
-    /// Roles before the merge and right after it, of those that are live.
-    contacts: HashMap<Uuid, (Vec<AccountRole>, Vec<AccountRole>)>,
+    /// Of those that are live.
+    contacts: HashMap<Uuid, Roles>,
 }
+
+/// Roles before a merge and right after it.
+pub(super) type Roles = (Vec<AccountRole>, Vec<AccountRole>);
 
 /// Live records that name `account`; of each kind at most one more than a merge moves.
 ///
@@ -172,13 +175,10 @@ impl Past {
     /// FAILED_PRECONDITION (MERGE_TOO_OLD) if it is forgotten, (MERGE_NOT_LAST) if one that it moved was merged since; what
     /// the database answers.
     pub async fn read(db: &Db, ctx: &Ctx, merge: &Merge) -> Result<Self, Fault> {
-        let facts = journal::changes(db, ctx, merge.id(), None, 2).await?;
-        let created = facts.into_iter().find(|fact| fact.fact == pb::MergeCreated::KEY).and_then(|fact| fact.message);
-        let created = created.ok_or_else(|| Fault::from(super::Refusal::TooOld))?;
-        let event = pb::MergeCreated::decode(created.as_slice()).map_err(Fault::internal)?;
+        let moved = told(db, ctx, merge.id()).await?.ok_or_else(|| Fault::from(super::Refusal::TooOld))?;
         let mut past = Self { accounts: Vec::new(), contacts: HashMap::new() };
         let mut contacts = Vec::new();
-        for record in event.moved {
+        for record in moved {
             match (name::split(&record.name), record.etag.parse::<i64>()) {
                 (Some((account::COLLECTION, id)), _) => past.accounts.push(id),
                 (Some((contact::COLLECTION, id)), Ok(version)) => contacts.push((id, version)),
@@ -191,8 +191,10 @@ impl Past {
             let text = "A contact or account that this merge moved was merged into another since; take that merge back first.";
             return Err(Fault::precondition("MERGE_NOT_LAST", text));
         }
+        let live = live(&mut db.for_tenant(ctx).await?, ctx, &ids).await?;
+        contacts.retain(|(id, _)| live.contains(id));
         for some in contacts.chunks(AT_A_TIME) {
-            past.contacts.extend(roles_of(db, ctx, some, merge.loser()).await?);
+            past.contacts.extend(roles_of(db, ctx, some, merge.survivor(), merge.loser()).await?);
         }
         Ok(past)
     }
@@ -219,28 +221,28 @@ async fn is_any_merged(conn: &mut Conn, ctx: &Ctx, contacts: &[Uuid], accounts: 
     Ok(is_any)
 }
 
-/// The roles of contacts before the versions that a merge made and right after, of those that live.
-async fn roles_of(db: &Db, ctx: &Ctx, contacts: &[(Uuid, i64)], loser: Uuid) -> Result<Vec<(Uuid, (Vec<AccountRole>, Vec<AccountRole>))>, Fault> {
-    let ids: Vec<Uuid> = contacts.iter().map(|(id, _)| *id).collect();
-    let live = sqlx::query_scalar!("select id from contacts where tenant_id = $1 and id = any($2) and deleted_at is null", ctx.tenant(), &ids)
-        .fetch_all(&mut db.for_tenant(ctx).await?)
+async fn live(conn: &mut Conn, ctx: &Ctx, contacts: &[Uuid]) -> Result<HashSet<Uuid>, Fault> {
+    let live = sqlx::query_scalar!("select id from contacts where tenant_id = $1 and id = any($2) and deleted_at is null", ctx.tenant(), contacts)
+        .fetch_all(conn)
         .await?;
-    let live: HashSet<Uuid> = live.into_iter().collect();
-    let contacts: Vec<(Uuid, i64)> = contacts.iter().filter(|(id, _)| live.contains(id)).copied().collect();
+    Ok(live.into_iter().collect())
+}
+
+/// What the event of a merge says that it moved; none if the journal has forgotten it.
+pub(super) async fn told(db: &Db, ctx: &Ctx, merge: Uuid) -> Result<Option<Vec<pb::MovedRecord>>, Fault> {
+    let facts = journal::changes(db, ctx, merge, None, 2).await?;
+    let created = facts.into_iter().find(|fact| fact.fact == pb::MergeCreated::KEY).and_then(|fact| fact.message);
+    let event = created.map(|message| pb::MergeCreated::decode(message.as_slice())).transpose().map_err(Fault::internal)?;
+    Ok(event.map(|event| event.moved))
+}
+
+/// The roles of contacts before the versions that a merge made and right after.
+pub(super) async fn roles_of(db: &Db, ctx: &Ctx, contacts: &[(Uuid, i64)], survivor: Uuid, loser: Uuid) -> Result<Vec<(Uuid, Roles)>, Fault> {
     let versions: Vec<(Uuid, i64)> = contacts.iter().flat_map(|(id, version)| [(*id, version - 1), (*id, *version)]).collect();
     let states: Vec<pb::Contact> = journal::snapshots(db, ctx, &versions).await.map_err(asked::forgotten)?;
-    let accounts: Vec<Uuid> = states.iter().flat_map(snapshot::accounts).collect();
-    let conn = &mut db.for_tenant(ctx).await?;
-    let private: HashSet<Uuid> = account::sql::private(conn, ctx, &accounts).await?.into_iter().collect();
-    let details = states.into_iter().map(|state| snapshot::details(state, &private)).collect::<Result<Vec<_>, Fault>>()?;
-    let mut roles: Vec<Vec<AccountRole>> = details.into_iter().map(|details| details.accounts).collect();
-    // Other accounts that were merged since go on in others, which the contacts name by now.
-    let others: Vec<Uuid> = accounts.into_iter().filter(|account| *account != loser).collect();
-    for (merged, into) in account::sql::merged(conn, ctx, &others).await? {
-        roles.iter_mut().for_each(|roles| *roles = roles::moved(roles, merged, into));
-    }
-    let mut roles = roles.into_iter();
-    Ok(contacts.into_iter().filter_map(|(id, _)| Some((id, (roles.next()?, roles.next()?)))).collect())
+    let past = snapshot::followed(&mut db.for_tenant(ctx).await?, ctx, states, &[survivor, loser]).await?;
+    let mut roles = past.into_iter().map(|details| details.accounts);
+    Ok(contacts.iter().filter_map(|(id, _)| Some((*id, (roles.next()?, roles.next()?)))).collect())
 }
 
 /// Puts an account below `parent`; false if it lies in the bin or is there already.

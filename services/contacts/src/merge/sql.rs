@@ -1,29 +1,34 @@
 //! Every statement about merges, and about where external ids of merged records lead.
 
+use chrono::{DateTime, Utc};
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{FieldRules, Scope, Table};
 use rapport_kit::db::Conn;
-use rapport_kit::filter::{self, Column, Field, Kind};
+use rapport_kit::filter::{self, Column, Field};
 use rapport_kit::journal::Entry;
-use rapport_kit::{Ctx, Db, Fault, page};
+use rapport_kit::list::{self, Asked, Listing};
+use rapport_kit::{Ctx, Db, Fault};
 use sqlx::postgres::PgRow;
-use sqlx::{Postgres, QueryBuilder, Row};
+use sqlx::{AssertSqlSafe, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{Merge, State, convert};
+use crate::search::Kind;
 use crate::{account, contact};
 
 /// What lists can be filtered by.
 const FIELDS: &[Field] = &[
-    Field { path: "survivor", column: Column::Plain("m.survivor_id"), kind: Kind::AnyUuid { collections: RECORDS }, sort: false },
-    Field { path: "loser", column: Column::Plain("m.loser_id"), kind: Kind::AnyUuid { collections: RECORDS }, sort: false },
-    Field { path: "state", column: Column::Plain("m.state"), kind: Kind::Enum(STATES), sort: false },
-    Field { path: "create_time", column: Column::Plain("m.created_at"), kind: Kind::Time, sort: true },
+    Field { path: "survivor", column: Column::Plain("m.survivor_id"), kind: filter::Kind::AnyUuid { collections: RECORDS }, sort: false },
+    Field { path: "loser", column: Column::Plain("m.loser_id"), kind: filter::Kind::AnyUuid { collections: RECORDS }, sort: false },
+    Field { path: "state", column: Column::Plain("m.state"), kind: filter::Kind::Enum(STATES), sort: false },
+    Field { path: "create_time", column: Column::Plain("m.created_at"), kind: filter::Kind::Time, sort: true },
 ];
 const RECORDS: &[&str] = &[contact::COLLECTION, account::COLLECTION];
 const STATES: &[(&str, i16)] = &[("STATE_MERGED", 1), ("STATE_UNMERGED", 2)];
 const COLUMNS: &str = "m.id, m.version, m.collection, m.survivor_id, m.loser_id, m.from_loser, m.survivor_version, m.loser_version, m.state, \
     m.creator, m.created_at, m.updated_at";
+const LISTING: Listing =
+    Listing { columns: COLUMNS, from: " from merges m where m.tenant_id = ", id: "m.id", fields: FIELDS, search: None, order: "create_time desc" };
 const READ_CONTACTS: &str = "contacts.contact.read";
 const READ_ACCOUNTS: &str = "contacts.account.read";
 const SURVIVOR: Table = Table { tenant: "s.tenant_id", id: "s.id", owner: "s.owner_id" };
@@ -80,25 +85,25 @@ pub async fn get(conn: &mut Conn, ctx: &Ctx, id: Uuid) -> Result<Option<Merge>, 
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, FILTER_INVALID, ORDER_INVALID, PAGE_TOKEN_INVALID); what the database answers.
 pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListMergesRequest) -> Result<pb::ListMergesResponse, Fault> {
+    let pb::ListMergesRequest { page_size, page_token, filter, order_by } = request;
+    let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
     // Merges are shown whole: there are no rules on their fields.
-    let rules = &FieldRules::none();
-    let size = page::size(request.page_size)?;
-    let order = filter::parse_order(FIELDS, &request.order_by, "create_time desc", rules)?;
-    let asked = page::Query::of(ctx).with("filter", &request.filter).with("order_by", &order);
-    let after = ctx.call().sealer.open(&request.page_token, &asked)?;
-
-    let mut query = QueryBuilder::new(format!("select {COLUMNS}"));
-    order.push_columns(&mut query);
-    query.push(" from merges m where m.tenant_id = ").push_bind(ctx.tenant());
-    push_seen(&mut query, ctx);
-    filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
-    order.push_after(&mut query, after.as_ref(), "m.id")?;
-    order.push_order_by(&mut query, "m.id");
-    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
-    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
+    let rules = FieldRules::none();
+    let (rows, next_page_token) = list::page(db, ctx, &LISTING, asked, &rules, |query| push_seen(query, ctx)).await?;
 
     let merges: Result<Vec<Merge>, Fault> = rows.iter().map(read).collect();
     Ok(pb::ListMergesResponse { merges: merges?.iter().map(convert::to_proto).collect(), next_page_token })
+}
+
+/// Merges into one of `survivors` that were taken back at `time` or later, in that order; at most 100.
+///
+/// # Errors
+/// What the database answers.
+pub async fn undone_since(conn: &mut Conn, ctx: &Ctx, survivors: &[Uuid], time: DateTime<Utc>) -> Result<Vec<Merge>, Fault> {
+    let mut query = QueryBuilder::new(format!("select {COLUMNS} from merges m where m.tenant_id = "));
+    query.push_bind(ctx.tenant()).push(" and m.survivor_id = any(").push_bind(survivors.to_vec());
+    query.push(") and m.state = 2 and m.updated_at >= ").push_bind(time).push(" order by m.updated_at, m.id limit 100");
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 
 /// Writes a new merge with its journal entry.
@@ -171,50 +176,26 @@ pub async fn has_later(conn: &mut Conn, ctx: &Ctx, merge: &Merge) -> Result<bool
     Ok(found)
 }
 
-/// Where external ids of merged contacts lead: each pair with the live contact that goes on. In no scope yet.
+/// Where external ids of merged records lead: each pair with the live record that goes on. In no scope yet.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn followed_contacts(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
-    let rows = sqlx::query!(
-        r#"select e.system, e.external_id, s.id as into
-           from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
-             join contacts c on c.tenant_id = e.tenant_id and c.id = e.record_id
-             -- Looked up one by one: the planner, which knows nothing of the function, would read every contact.
-             cross join lateral (select l.id from contacts l where l.tenant_id = c.tenant_id
-               and l.id = merged_contact(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
-           where e.tenant_id = $1 and e.collection = 'contacts' and not e.live and c.merged_into is not null
-           order by c.deleted_at"#,
-        ctx.tenant(),
-        systems,
-        ids
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.system, row.external_id, row.into)).collect())
-}
-
-/// The same for accounts.
-///
-/// # Errors
-/// What the database answers.
-pub async fn followed_accounts(conn: &mut Conn, ctx: &Ctx, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
-    let rows = sqlx::query!(
-        r#"select e.system, e.external_id, s.id as into
-           from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
-             join accounts c on c.tenant_id = e.tenant_id and c.id = e.record_id
-             -- Looked up one by one: the planner, which knows nothing of the function, would read every account.
-             cross join lateral (select l.id from accounts l where l.tenant_id = c.tenant_id
-               and l.id = merged_account(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
-           where e.tenant_id = $1 and e.collection = 'accounts' and not e.live and c.merged_into is not null
-           order by c.deleted_at"#,
-        ctx.tenant(),
-        systems,
-        ids
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.system, row.external_id, row.into)).collect())
+pub async fn followed(conn: &mut Conn, ctx: &Ctx, kind: Kind, systems: &[String], ids: &[String]) -> Result<Vec<(String, String, Uuid)>, Fault> {
+    let (table, goes_on_in) = match kind {
+        Kind::Account => ("accounts", "merged_account"),
+        Kind::Contact => ("contacts", "merged_contact"),
+    };
+    let statement = format!(
+        "select e.system, e.external_id, s.id
+         from external_ids e join unnest($2::text[], $3::text[]) sent(system, id) on e.system = sent.system and e.external_id = sent.id
+           join {table} c on c.tenant_id = e.tenant_id and c.id = e.record_id
+           -- Looked up one by one: the planner, which knows nothing of the function, would read every record.
+           cross join lateral (select l.id from {table} l where l.tenant_id = c.tenant_id
+             and l.id = {goes_on_in}(c.tenant_id, c.merged_into) and l.deleted_at is null offset 0) s
+         where e.tenant_id = $1 and e.collection = '{table}' and not e.live and c.merged_into is not null
+         order by c.deleted_at"
+    );
+    Ok(sqlx::query_as(AssertSqlSafe(statement)).bind(ctx.tenant()).bind(systems).bind(ids).fetch_all(conn).await?)
 }
 
 /// Where numbers of merged accounts lead, each with the live account that goes on. In no scope yet.

@@ -37,8 +37,7 @@ pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
         let before = plan::matched(&row.keys).and_then(|id| here.get(&id));
         if let (Outcome::Write(change), Some(before)) = (&row.outcome, before) {
             if let Some(decided) = &change.decided {
-                let (stands, after) = (account::convert::to_proto(before.clone()), account::convert::to_proto(decided.account.clone()));
-                fields.extend(account::convert::PATHS.iter().filter(|path| account::convert::merge(before, &after, &[**path]) != stands).copied());
+                fields.extend(account::convert::differing(before, &decided.account));
             }
             match (change.parent.as_str(), linked.one(&plan.link, &change.parent)) {
                 ("", _) => {}
@@ -78,8 +77,7 @@ pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
     for row in planned {
         let mut fields = Vec::new();
         if let (Outcome::Write(change), Some(before)) = (&row.outcome, plan::matched(&row.keys).and_then(|id| here.get(&id))) {
-            let (stands, after) = (contact::convert::to_proto(before.clone()), contact::convert::to_proto(change.contact.clone()));
-            fields.extend(contact::convert::PATHS.iter().filter(|path| contact::convert::merge(before, &after, &[**path]) != stands).copied());
+            fields.extend(contact::convert::differing(before, &change.contact));
         }
         for cell in &row.dangling {
             report::dangling(told, row.line, cell, stands_in_a_file(plan, &called, cell));

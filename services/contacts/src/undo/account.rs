@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Left, Pass, Span, begin_try, edited, end_try, passes, scopes};
 use crate::account::{Account, COLLECTION, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql, tree};
+use crate::merge::returned;
 use crate::{batch, events};
 
 /// What became of an account.
@@ -88,16 +89,13 @@ async fn undo_one(tx: &mut Tx, run: &Run, pass: Pass, span: Span, mut account: A
         account.delete(ctx.now())
     } else if account.is_deleted() && is_untouched {
         // The job put it into the bin.
+        returned::account(run.db(), ctx, &mut account).await?;
         rpc::follow_parent(tx.conn(), ctx, &mut account).await?;
         Some(account.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let (mut details, stands) = (snapshot::details(snapshot)?, account.clone());
-        // A parent that was merged since goes on in another one.
-        let parent: Vec<Uuid> = details.parent.into_iter().collect();
-        for (_, into) in sql::merged(tx.conn(), ctx, &parent).await? {
-            details.parent = Some(into);
-        }
+        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], &[]).await?.pop().ok_or_else(edited)?;
+        let stands = account.clone();
         let fact = account.change(details, ctx.now()).map_err(|_| edited())?;
         require_writable(run, &stands, &account)?;
         fact
@@ -136,7 +134,5 @@ fn require_writable(run: &Run, before: &Account, after: &Account) -> Result<(), 
     if rules.is_empty() {
         return Ok(());
     }
-    let (stands, given) = (convert::to_proto(before.clone()), convert::to_proto(after.clone()));
-    let differs = |path: &&&str| convert::merge(before, &given, &[**path]) != stands;
-    convert::PATHS.iter().filter(differs).try_for_each(|path| rules.require_writable(path))
+    convert::differing(before, after).try_for_each(|path| rules.require_writable(path))
 }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use rapport_contacts_api::v1 as pb;
 use rapport_kit::jobs::Run;
 use rapport_kit::{Fault, Tx, journal, name};
 use uuid::Uuid;
 
 use super::{Left, Span, begin_try, edited, end_try, passes, scopes};
-use crate::contact::{COLLECTION, Contact, Details, Fact, RESOURCE, Refusal, convert, roles, rpc, snapshot, sql};
+use crate::contact::{COLLECTION, Contact, Fact, RESOURCE, Refusal, convert, rpc, snapshot, sql};
+use crate::merge::returned;
 use crate::{batch, events};
 
 /// Takes back what a job did to contacts; answers those that stay as they are.
@@ -58,11 +58,13 @@ async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut contact: Contact) -> R
         contact.delete(ctx.now())
     } else if contact.is_deleted() && is_untouched {
         // The job put it into the bin.
+        returned::contact(run.db(), ctx, &mut contact).await?;
         rpc::follow_accounts(tx.conn(), ctx, &mut contact).await?;
         Some(contact.undelete(ctx.now())?)
     } else {
         let snapshot = journal::at_version(run.db(), ctx, span.record, span.first - 1).await?;
-        let (details, stands) = (details(tx, run, snapshot).await?, contact.clone());
+        let details = snapshot::followed(tx.conn(), ctx, vec![snapshot], &[]).await?.pop().ok_or_else(edited)?;
+        let stands = contact.clone();
         let fact = contact.change(details, ctx.now()).map_err(|_| edited())?;
         require_writable(run, &stands, &contact)?;
         fact
@@ -87,25 +89,11 @@ async fn write(tx: &mut Tx, run: &Run, contact: &Contact, fact: Fact) -> Result<
     }
 }
 
-/// The details that a snapshot shows.
-async fn details(tx: &mut Tx, run: &Run, before: pb::Contact) -> Result<Details, Fault> {
-    let accounts = snapshot::accounts(&before);
-    let private = crate::account::sql::private(tx.conn(), run.ctx(), &accounts).await?;
-    let mut details = snapshot::details(before, &private.into_iter().collect())?;
-    // Accounts that were merged since go on in others.
-    for (merged, into) in crate::account::sql::merged(tx.conn(), run.ctx(), &accounts).await? {
-        details.accounts = roles::moved(&details.accounts, merged, into);
-    }
-    Ok(details)
-}
-
 /// Refuses to give a field back that whoever undoes may not write.
 fn require_writable(run: &Run, before: &Contact, after: &Contact) -> Result<(), Fault> {
     let rules = run.ctx().fields(RESOURCE);
     if rules.is_empty() {
         return Ok(());
     }
-    let (stands, given) = (convert::to_proto(before.clone()), convert::to_proto(after.clone()));
-    let differs = |path: &&&str| convert::merge(before, &given, &[**path]) != stands;
-    convert::PATHS.iter().filter(differs).try_for_each(|path| rules.require_writable(path))
+    convert::differing(before, after).try_for_each(|path| rules.require_writable(path))
 }

@@ -3,9 +3,10 @@
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{FieldRules, Scope, Table};
 use rapport_kit::db::Conn;
-use rapport_kit::filter::{self, Column, Field, Kind, fold};
+use rapport_kit::filter::{Column, Field, Kind, fold};
 use rapport_kit::journal::Entry;
-use rapport_kit::{Ctx, Db, Fault, page};
+use rapport_kit::list::{self, Asked, Listing};
+use rapport_kit::{Ctx, Db, Fault};
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
@@ -25,6 +26,8 @@ const FIELDS: &[Field] = &[
 const VISIBILITIES: &[(&str, i16)] = &[("VISIBILITY_PRIVATE", 1), ("VISIBILITY_TEAM", 2), ("VISIBILITY_ALL", 3)];
 const COLUMNS: &str = "v.id, v.version, v.owner_kind, v.owner_id, v.display_name, v.collection, v.filter, v.order_by, v.columns, v.visibility, \
     v.team_id, v.created_at, v.updated_at";
+const LISTING: Listing =
+    Listing { columns: COLUMNS, from: " from views v where v.tenant_id = ", id: "v.id", fields: FIELDS, search: None, order: "display_name" };
 const TABLE: Table = Table { tenant: "v.tenant_id", id: "v.id", owner: "v.owner_id" };
 
 fn read(row: &PgRow) -> Result<View, Fault> {
@@ -74,22 +77,11 @@ pub async fn get(conn: &mut Conn, ctx: &Ctx, scope: Option<&Scope>, id: Uuid) ->
 /// # Errors
 /// INVALID_ARGUMENT (FIELD_INVALID, FILTER_INVALID, ORDER_INVALID, PAGE_TOKEN_INVALID); what the database answers.
 pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListViewsRequest) -> Result<pb::ListViewsResponse, Fault> {
+    let pb::ListViewsRequest { page_size, page_token, filter, order_by } = request;
+    let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
     // Views are shown whole: there are no rules on their fields.
-    let rules = &FieldRules::none();
-    let size = page::size(request.page_size)?;
-    let order = filter::parse_order(FIELDS, &request.order_by, "display_name", rules)?;
-    let asked = page::Query::of(ctx).with("filter", &request.filter).with("order_by", &order);
-    let after = ctx.call().sealer.open(&request.page_token, &asked)?;
-
-    let mut query = QueryBuilder::new(format!("select {COLUMNS}"));
-    order.push_columns(&mut query);
-    query.push(" from views v where v.tenant_id = ").push_bind(ctx.tenant());
-    push_seen(&mut query, ctx);
-    filter::push(&mut query, FIELDS, None, &request.filter, rules)?;
-    order.push_after(&mut query, after.as_ref(), "v.id")?;
-    order.push_order_by(&mut query, "v.id");
-    let place = |last: &PgRow| order.cursor(last, last.try_get("id")?);
-    let (rows, next_page_token) = page::read(ctx, &asked, &mut query, &mut db.for_tenant(ctx).await?, size, place).await?;
+    let rules = FieldRules::none();
+    let (rows, next_page_token) = list::page(db, ctx, &LISTING, asked, &rules, |query| push_seen(query, ctx)).await?;
 
     let views: Result<Vec<View>, Fault> = rows.iter().map(read).collect();
     Ok(pb::ListViewsResponse { views: views?.iter().map(convert::to_proto).collect(), next_page_token })

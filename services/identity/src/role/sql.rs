@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rapport_kit::db::{Conn, Tx};
 use rapport_kit::filter::fold;
 use rapport_kit::journal::Entry;
-use rapport_kit::{Ctx, Db, Fault};
+use rapport_kit::{Ctx, Db, Fault, list};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -14,11 +14,14 @@ use super::model::Rule;
 use crate::list::Listing;
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select r.id, r.version, r.display_name, r.description, r.shipped, r.permissions, r.field_rules, r.created_at, r.updated_at",
-    from: " from role r where r.tenant_id = ",
-    id: "r.id",
-    fields: FIELDS,
-    order: "display_name",
+    of: list::Listing {
+        columns: "r.id, r.version, r.display_name, r.description, r.shipped, r.permissions, r.field_rules, r.created_at, r.updated_at",
+        from: " from role r where r.tenant_id = ",
+        id: "r.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.role",
     scoped: None,
 };

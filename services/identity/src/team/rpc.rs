@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rapport_identity_api::v1 as pb;
 use rapport_kit::command::{self, ATTEMPTS, Done};
 use rapport_kit::journal::Record;
+use rapport_kit::list::Asked;
 use rapport_kit::mask::Mask;
 use rapport_kit::{Ctx, Fault, clock, name};
 use tonic::{Request, Response, Status};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Team, convert, sql};
 use crate::events::Fact;
-use crate::list::{self, Asked};
+use crate::list;
 use crate::parse::required;
 use crate::user::require_everything;
 use crate::{Identity, events};
@@ -56,7 +57,7 @@ impl pb::team_service_server::TeamService for Rpc {
     async fn list_teams(&self, request: Request<pb::ListTeamsRequest>) -> Result<Response<pb::ListTeamsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let pb::ListTeamsRequest { page_size, page_token, filter, order_by } = request.get_ref();
-        let asked = Asked { page_size: *page_size, page_token, filter, order_by };
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
         let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let teams = rows.into_iter().map(|row| pb::Team::from(&Team::from(row))).collect();
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rapport_kit::db::Conn;
 use rapport_kit::filter::fold;
 use rapport_kit::journal::Entry;
-use rapport_kit::{Ctx, Db, Fault};
+use rapport_kit::{Ctx, Db, Fault, list};
 use uuid::Uuid;
 
 use super::Team;
@@ -12,11 +12,14 @@ use super::convert::FIELDS;
 use crate::list::Listing;
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select t.id, t.version, t.display_name, t.description, t.members, t.created_at, t.updated_at",
-    from: " from team t where t.tenant_id = ",
-    id: "t.id",
-    fields: FIELDS,
-    order: "display_name",
+    of: list::Listing {
+        columns: "t.id, t.version, t.display_name, t.description, t.members, t.created_at, t.updated_at",
+        from: " from team t where t.tenant_id = ",
+        id: "t.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.team",
     scoped: None,
 };

@@ -130,6 +130,18 @@ async fn a_child_in_the_bin_comes_back_below_the_survivor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_child_in_the_bin_comes_back_below_the_loser_of_a_merge_that_was_taken_back() {
+    let desk = Desk::open().await;
+    let (one, other) = (make(&desk, company("One")).await, make(&desk, company("Other")).await);
+    let child = make(&desk, below("Child", &other)).await;
+    let merged = join(&desk, &desk.clerk, &one.name, &other.name).await.unwrap();
+    remove(&desk, &child.name).await;
+    part(&desk, &desk.clerk, &merged.name).await.unwrap();
+    assert_eq!(parent(&desk, &child).await, one.name, "what lies in the bin stays as it is");
+    assert_eq!(bring_back(&desk, &child.name).await.unwrap().parent, other.name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_caller_does_not_see_is_moved_all_the_same_and_not_told() {
     let desk = Desk::open().await;
     let identity = &desk.service.identity;

@@ -68,6 +68,51 @@ async fn a_contact_in_the_bin_comes_back_for_the_survivor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_contact_in_the_bin_comes_back_for_the_loser_of_a_merge_that_was_taken_back() {
+    let desk = Desk::open().await;
+    let (one, other) = two(&desk).await;
+    let mover = desk.create(acting("Mover", &[(&other, "buyer")])).await.unwrap();
+    let doubled = desk.create(acting("Double", &[(&other, "buyer"), (&one, "seller")])).await.unwrap();
+    let edited = desk.create(acting("Edited", &[(&other, "buyer")])).await.unwrap();
+    let merged = join(&desk, &desk.clerk, &one.name, &other.name).await.unwrap();
+    let newcomer = desk.create(acting("Newcomer", &[(&one, "buyer")])).await.unwrap();
+    let mut now = get(&desk, &edited.name).await;
+    now.accounts[0].role = "head of purchase".to_owned();
+    update(&desk, now, &["accounts"]).await.unwrap();
+    for contact in [&mover, &doubled, &edited, &newcomer] {
+        let delete = pb::DeleteContactRequest { name: contact.name.clone(), etag: String::new() };
+        desk.contacts().delete_contact(desk.clerk.request(delete)).await.unwrap();
+    }
+    part(&desk, &desk.clerk, &merged.name).await.unwrap();
+    assert_eq!(roles(&get(&desk, &mover.name).await), [(one.name.as_str(), "buyer")], "what lies in the bin stays as it is");
+    let bring_back = async |contact: &pb::Contact| {
+        let undelete = pb::UndeleteContactRequest { name: contact.name.clone(), etag: String::new() };
+        desk.contacts().undelete_contact(desk.clerk.request(undelete)).await.unwrap().into_inner()
+    };
+    assert_eq!(timeless(bring_back(&mover).await), timeless(mover));
+    assert_eq!(timeless(bring_back(&doubled).await), timeless(doubled));
+    assert_eq!(roles(&bring_back(&edited).await), [(other.name.as_str(), "head of purchase")]);
+    assert_eq!(roles(&bring_back(&newcomer).await), [(one.name.as_str(), "buyer")], "what came since stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_in_the_bin_comes_back_through_every_merge_that_was_taken_back() {
+    let desk = Desk::open().await;
+    let (one, other) = two(&desk).await;
+    let third = make(&desk, company("Third")).await;
+    let contact = desk.create(acting("Kaya", &[(&other, "buyer")])).await.unwrap();
+    let first = join(&desk, &desk.clerk, &one.name, &other.name).await.unwrap();
+    let second = join(&desk, &desk.clerk, &third.name, &one.name).await.unwrap();
+    let delete = pb::DeleteContactRequest { name: contact.name.clone(), etag: String::new() };
+    desk.contacts().delete_contact(desk.clerk.request(delete)).await.unwrap();
+    part(&desk, &desk.clerk, &second.name).await.unwrap();
+    part(&desk, &desk.clerk, &first.name).await.unwrap();
+    let undelete = pb::UndeleteContactRequest { name: contact.name.clone(), etag: String::new() };
+    let back = desk.contacts().undelete_contact(desk.clerk.request(undelete)).await.unwrap().into_inner();
+    assert_eq!(timeless(back), timeless(contact));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_merge_of_contacts_that_is_taken_back_after_one_of_their_accounts_names_the_one_that_goes_on() {
     let desk = Desk::open().await;
     let (one, other) = two(&desk).await;
