@@ -120,7 +120,7 @@ impl<'a> Plan<'a> {
     /// the import was asked for.
     pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
         let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
-        let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header, "rules")?;
+        let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header).map_err(|fault| fault.within("rules"))?;
         Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false, file: 0 })
     }
 
@@ -210,27 +210,22 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Reads and checks `rules` for a file with this header, under the caller's rights; a request has them in `within`.
+/// Reads and checks `rules` for a file with this header, under the caller's rights.
 ///
 /// # Errors
 /// As [`Plan::of`].
-pub fn checked<'a>(
-    ctx: &Ctx,
-    rules: &'a pb::ImportRules,
-    header: &[String],
-    within: &str,
-) -> Result<(Mapping, Match<'a>, Link<'a>, OwnerTable<'a>), Fault> {
-    let mapping = Mapping::parse(rules, header, within)?;
+pub fn checked<'a>(ctx: &Ctx, rules: &'a pb::ImportRules, header: &[String]) -> Result<(Mapping, Match<'a>, Link<'a>, OwnerTable<'a>), Fault> {
+    let mapping = Mapping::parse(rules, header)?;
     let mut found = Violations::default();
-    let way = Match::parse(&mut found, &format!("{within}.match"), mapping.resource, rules.r#match.as_ref());
-    let link = Match::parse(&mut found, &format!("{within}.account_match"), Resource::Account, rules.account_match.as_ref());
+    let way = Match::parse(&mut found, "match", mapping.resource, rules.r#match.as_ref());
+    let link = Match::parse(&mut found, "account_match", Resource::Account, rules.account_match.as_ref());
     if matches!(link.by, By::Email | By::Phone) {
-        found.add(format!("{within}.account_match.by"), "must be an external id, the number or the name of the account");
+        found.add("account_match.by", "must be an external id, the number or the name of the account");
     }
     if matches!(rules.mode(), ImportMode::CreateOrUpdate | ImportMode::Update) && way.by == By::Unspecified {
-        found.add(format!("{within}.match"), "is required, unless every row becomes a new record");
+        found.add("match", "is required, unless every row becomes a new record");
     }
-    let owners = OwnerTable::parse(&mut found, within, rules);
+    let owners = OwnerTable::parse(&mut found, rules);
     found.finish()?;
     mapping.require_writable(ctx)?;
     way.require_readable(ctx, mapping.resource)?;

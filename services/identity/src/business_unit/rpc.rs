@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::model::require_place;
 use super::{BusinessUnit, convert, sql};
 use crate::events::Fact;
-use crate::list::{self, Asked};
+use crate::list;
 use crate::parse::required;
 use crate::user::require_everything;
 use crate::{Identity, events, tenant};
@@ -43,7 +43,7 @@ impl pb::business_unit_service_server::BusinessUnitService for Rpc {
     async fn list_business_units(&self, request: Request<pb::ListBusinessUnitsRequest>) -> Result<Response<pb::ListBusinessUnitsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let pb::ListBusinessUnitsRequest { page_size, page_token, filter, order_by } = request.get_ref();
-        let asked = Asked { page_size: *page_size, page_token, filter, order_by };
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
         let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let business_units = rows.into_iter().map(|row| pb::BusinessUnit::from(&BusinessUnit::from(row))).collect();
         Ok(Response::new(pb::ListBusinessUnitsResponse { business_units, next_page_token }))

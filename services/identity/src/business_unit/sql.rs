@@ -12,11 +12,14 @@ use super::convert::FIELDS;
 use crate::list::Listing;
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select b.id, b.version, b.display_name, b.parent_id, b.legal_entity_id, b.created_at, b.updated_at",
-    from: " from business_unit b where b.tenant_id = ",
-    id: "b.id",
-    fields: FIELDS,
-    order: "display_name",
+    of: list::Listing {
+        columns: "b.id, b.version, b.display_name, b.parent_id, b.legal_entity_id, b.created_at, b.updated_at",
+        from: " from business_unit b where b.tenant_id = ",
+        id: "b.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.business_unit",
     scoped: None,
 };

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::{LegalEntity, convert, sql};
 use crate::events::Fact;
-use crate::list::{self, Asked};
+use crate::list;
 use crate::parse::required;
 use crate::{Identity, events};
 
@@ -51,7 +51,7 @@ impl pb::legal_entity_service_server::LegalEntityService for Rpc {
     async fn list_legal_entities(&self, request: Request<pb::ListLegalEntitiesRequest>) -> Result<Response<pb::ListLegalEntitiesResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let pb::ListLegalEntitiesRequest { page_size, page_token, filter, order_by } = request.get_ref();
-        let asked = Asked { page_size: *page_size, page_token, filter, order_by };
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
         let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let legal_entities = rows.into_iter().map(|row| pb::LegalEntity::from(&LegalEntity::from(row))).collect();
         Ok(Response::new(pb::ListLegalEntitiesResponse { legal_entities, next_page_token }))

@@ -13,12 +13,15 @@ use super::model::{Series, TaxId};
 use crate::list::Listing;
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select l.id, l.version, l.display_name, l.country, l.currency, l.fiscal_year_start_month, l.default_language, l.time_zone, \
+    of: list::Listing {
+        columns: "l.id, l.version, l.display_name, l.country, l.currency, l.fiscal_year_start_month, l.default_language, l.time_zone, \
              l.tax_ids, l.number_series, l.created_at, l.updated_at",
-    from: " from legal_entity l where l.tenant_id = ",
-    id: "l.id",
-    fields: FIELDS,
-    order: "display_name",
+        from: " from legal_entity l where l.tenant_id = ",
+        id: "l.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.legal_entity",
     scoped: None,
 };

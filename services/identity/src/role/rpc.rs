@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Role, convert, sql};
 use crate::events::Fact;
-use crate::list::{self, Asked};
+use crate::list;
 use crate::parse::{Problems, required};
 use crate::user::require_rules_kept;
 use crate::{Identity, events, tenant};
@@ -51,7 +51,7 @@ impl pb::role_service_server::RoleService for Rpc {
     async fn list_roles(&self, request: Request<pb::ListRolesRequest>) -> Result<Response<pb::ListRolesResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let pb::ListRolesRequest { page_size, page_token, filter, order_by } = request.get_ref();
-        let asked = Asked { page_size: *page_size, page_token, filter, order_by };
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
         let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let roles = rows.into_iter().map(|row| pb::Role::from(&Role::from(row))).collect();
         Ok(Response::new(pb::ListRolesResponse { roles, next_page_token }))

@@ -14,11 +14,14 @@ use super::model::Rule;
 use crate::list::Listing;
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select r.id, r.version, r.display_name, r.description, r.shipped, r.permissions, r.field_rules, r.created_at, r.updated_at",
-    from: " from role r where r.tenant_id = ",
-    id: "r.id",
-    fields: FIELDS,
-    order: "display_name",
+    of: list::Listing {
+        columns: "r.id, r.version, r.display_name, r.description, r.shipped, r.permissions, r.field_rules, r.created_at, r.updated_at",
+        from: " from role r where r.tenant_id = ",
+        id: "r.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.role",
     scoped: None,
 };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{ServiceAccount, convert, sql};
 use crate::events::AccountFact;
-use crate::list::{self, Asked};
+use crate::list;
 use crate::parse::required;
 use crate::user::{Grant, granting, put_grant, remove_grant, require_unit_within, require_within};
 use crate::{Identity, api_key, events, tenant};
@@ -47,7 +47,7 @@ impl pb::service_account_service_server::ServiceAccountService for Rpc {
     ) -> Result<Response<pb::ListServiceAccountsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let pb::ListServiceAccountsRequest { page_size, page_token, filter, order_by } = request.get_ref();
-        let asked = Asked { page_size: *page_size, page_token, filter, order_by };
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
         let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let service_accounts = rows.into_iter().map(|row| pb::ServiceAccount::from(&ServiceAccount::from(row))).collect();
         Ok(Response::new(pb::ListServiceAccountsResponse { service_accounts, next_page_token }))

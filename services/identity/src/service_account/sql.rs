@@ -18,11 +18,14 @@ use crate::user::Grant;
 pub(super) const TABLE: Table = Table { tenant: "a.tenant_id", id: "a.id", owner: "a.id" };
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select a.id, a.version, a.display_name, a.description, a.unit_id, a.grants, a.created_at, a.updated_at",
-    from: " from service_account a where a.tenant_id = ",
-    id: "a.id",
-    fields: FIELDS,
-    order: "display_name",
+    of: list::Listing {
+        columns: "a.id, a.version, a.display_name, a.description, a.unit_id, a.grants, a.created_at, a.updated_at",
+        from: " from service_account a where a.tenant_id = ",
+        id: "a.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.service_account",
     scoped: Some(TABLE),
 };
@@ -57,8 +60,8 @@ impl From<Row> for ServiceAccount {
 
 /// The service account if it lies in `scope`; with `lock` it stands still until the transaction ends.
 pub(super) async fn visible(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid, lock: bool) -> Result<Option<ServiceAccount>, Fault> {
-    let mut sql = QueryBuilder::new(LISTING.select);
-    sql.push(LISTING.from).push_bind(ctx.tenant()).push(" and a.id = ").push_bind(id);
+    let mut sql = QueryBuilder::new(format!("select {}{}", LISTING.of.columns, LISTING.of.from));
+    sql.push_bind(ctx.tenant()).push(" and a.id = ").push_bind(id);
     scope.push(&mut sql, TABLE);
     if lock {
         sql.push(" for no key update of a");

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Team, convert, sql};
 use crate::events::Fact;
-use crate::list::{self, Asked};
+use crate::list;
 use crate::parse::required;
 use crate::user::require_everything;
 use crate::{Identity, events};
@@ -56,7 +56,7 @@ impl pb::team_service_server::TeamService for Rpc {
     async fn list_teams(&self, request: Request<pb::ListTeamsRequest>) -> Result<Response<pb::ListTeamsResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let pb::ListTeamsRequest { page_size, page_token, filter, order_by } = request.get_ref();
-        let asked = Asked { page_size: *page_size, page_token, filter, order_by };
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
         let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let teams = rows.into_iter().map(|row| pb::Team::from(&Team::from(row))).collect();
         Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))

@@ -12,11 +12,14 @@ use super::convert::FIELDS;
 use crate::list::Listing;
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select t.id, t.version, t.display_name, t.description, t.members, t.created_at, t.updated_at",
-    from: " from team t where t.tenant_id = ",
-    id: "t.id",
-    fields: FIELDS,
-    order: "display_name",
+    of: list::Listing {
+        columns: "t.id, t.version, t.display_name, t.description, t.members, t.created_at, t.updated_at",
+        from: " from team t where t.tenant_id = ",
+        id: "t.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.team",
     scoped: None,
 };

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::{User, convert, granting, password, put_grant, remove_grant, require_unit_within, require_within, sql};
 use crate::events::UserFact;
-use crate::list::{self, Asked};
+use crate::list;
 use crate::parse::required;
 use crate::{Identity, events, role, security_policy, session, tenant, throttle};
 
@@ -50,7 +50,7 @@ impl pb::user_service_server::UserService for Rpc {
     async fn list_users(&self, request: Request<pb::ListUsersRequest>) -> Result<Response<pb::ListUsersResponse>, Status> {
         let ctx = Ctx::of(&request)?;
         let pb::ListUsersRequest { page_size, page_token, filter, order_by } = request.get_ref();
-        let asked = Asked { page_size: *page_size, page_token, filter, order_by };
+        let asked = Asked { page_size: *page_size, page_token, filter, order_by, others: &[] };
         let (rows, next_page_token) = list::page::<sql::Row>(&self.0.db, &ctx, sql::LISTING, asked).await?;
         let users = rows.into_iter().map(|row| User::from(row).to_proto(ctx.now())).collect();
         Ok(Response::new(pb::ListUsersResponse { users, next_page_token }))

@@ -18,12 +18,15 @@ use crate::list::Listing;
 pub(super) const TABLE: Table = Table { tenant: "u.tenant_id", id: "u.id", owner: "u.id" };
 
 pub(super) const LISTING: Listing = Listing {
-    select: "select u.id, u.version, u.display_name, u.email, u.unit_id, u.disabled, u.locked_until, u.grants, u.locale, u.time_zone, \
+    of: list::Listing {
+        columns: "u.id, u.version, u.display_name, u.email, u.unit_id, u.disabled, u.locked_until, u.grants, u.locale, u.time_zone, \
              u.created_at, u.updated_at",
-    from: " from users u where u.tenant_id = ",
-    id: "u.id",
-    fields: FIELDS,
-    order: "display_name",
+        from: " from users u where u.tenant_id = ",
+        id: "u.id",
+        fields: FIELDS,
+        search: None,
+        order: "display_name",
+    },
     resource: "identity.user",
     scoped: Some(TABLE),
 };
@@ -73,8 +76,8 @@ pub(crate) struct Credentials {
 
 /// The user if it lies in `scope`; with `lock` it stands still until the transaction ends.
 pub(crate) async fn visible(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid, lock: bool) -> Result<Option<User>, Fault> {
-    let mut sql = QueryBuilder::new(LISTING.select);
-    sql.push(LISTING.from).push_bind(ctx.tenant()).push(" and u.id = ").push_bind(id);
+    let mut sql = QueryBuilder::new(format!("select {}{}", LISTING.of.columns, LISTING.of.from));
+    sql.push_bind(ctx.tenant()).push(" and u.id = ").push_bind(id);
     scope.push(&mut sql, TABLE);
     if lock {
         sql.push(" for no key update of u");

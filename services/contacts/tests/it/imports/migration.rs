@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::desk::{Desk, column, counts, refusals};
 use super::published::shared;
-use crate::support::refusal;
+use crate::support::{refusal, violations};
 
 /// Children above parents, an account that was deleted, parents that stand nowhere.
 const ACCOUNTS: &str = "Id,IsDeleted,Name,ParentId,BillingStreet,BillingCity,BillingCountry,Phone,NumberOfEmployees,Description,OwnerId\n\
@@ -338,6 +338,27 @@ async fn a_reconciliation_is_of_tables_that_the_caller_may_import_and_is_told_as
         let request = desk.clerk.request(pb::StartReconciliationRequest { files });
         let refused = desk.reconciliations().start_reconciliation(request).await.expect_err("it makes no sense");
         assert_eq!(refusal(&refused), (Code::InvalidArgument, "FIELD_INVALID".to_owned()));
+    }
+    let other = desk.upload("people.vcf", b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Kaya\r\nEND:VCARD\r\n").await;
+    let rules = |change: &dyn Fn(&mut pb::ImportRules)| {
+        let mut rules = contacts.rules.clone();
+        change(&mut rules);
+        pb::ReconciliationSource { rules: Some(rules), ..source.clone() }
+    };
+    let in_utf_9 = Some(pb::ImportSource { encoding: "utf-9".to_owned(), ..pb::ImportSource::default() });
+    for (second, field) in [
+        (pb::ReconciliationSource { file: "nobody".to_owned(), ..source.clone() }, "files[1].file"),
+        (pb::ReconciliationSource { file: other, ..rules(&|rules| rules.columns.clear()) }, "files[1].file"),
+        (pb::ReconciliationSource { source: in_utf_9, ..source.clone() }, "files[1].source.encoding"),
+        (pb::ReconciliationSource { rules: None, ..source.clone() }, "files[1].rules"),
+        (rules(&|rules| rules.r#match = None), "files[1].rules.match"),
+        (rules(&|rules| rules.columns[1].header = "Shoe size".to_owned()), "files[1].rules.columns[1].header"),
+        (rules(&|rules| rules.owners = vec![pb::ImportOwner::default()]), "files[1].rules.owners[0].source"),
+    ] {
+        let files = vec![source.clone(), second];
+        let request = desk.clerk.request(pb::StartReconciliationRequest { files });
+        let refused = desk.reconciliations().start_reconciliation(request).await.expect_err(field);
+        assert_eq!(violations(&refused).first().map(String::as_str), Some(field));
     }
     let reader = desk.identity.role(desk.tenant, &["contacts.contact.*", "files.*", "jobs.*", "contacts.import.read"], Vec::new());
     let reader = desk.identity.user(desk.tenant, None, reader, GrantLevel::All);
