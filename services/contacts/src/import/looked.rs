@@ -7,7 +7,10 @@ use rapport_kit::{Ctx, Fault};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
-/// Whose the external ids are, seen or not.
+use crate::{account, merge};
+
+/// Whose the external ids are, seen or not. One that no live record has may be of a merged one: it is of the record in
+/// which that goes on.
 ///
 /// # Errors
 /// What the database answers.
@@ -31,9 +34,20 @@ pub async fn holders<'a>(
         &systems,
         &ids
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.system, row.external_id), row.record_id)).collect())
+    let mut holders: HashMap<(String, String), Uuid> = rows.into_iter().map(|row| ((row.system, row.external_id), row.record_id)).collect();
+    let free = systems.into_iter().zip(ids).filter(|pair| !holders.contains_key(pair));
+    let (systems, ids): (Vec<String>, Vec<String>) = free.unzip();
+    if ids.is_empty() {
+        return Ok(holders);
+    }
+    let followed = match collection {
+        account::COLLECTION => merge::sql::followed_accounts(conn, ctx, &systems, &ids).await?,
+        _ => merge::sql::followed_contacts(conn, ctx, &systems, &ids).await?,
+    };
+    holders.extend(followed.into_iter().map(|(system, id, into)| ((system, id), into)));
+    Ok(holders)
 }
 
 /// Private customers among `accounts` that have their contact, with it.
