@@ -15,7 +15,7 @@ use super::mapping::{Filled, Mapping};
 use super::matching::{self, Match};
 use super::order::Order;
 use super::owners::{OwnerTable, Told};
-use super::report;
+use super::remembered;
 use super::row::{Content, Row};
 use crate::account;
 use crate::layout::{Column, Resource, Single, cell};
@@ -314,7 +314,7 @@ impl Seen {
         if keys.is_empty() {
             return Ok(Self { lines: HashMap::new() });
         }
-        let lines = report::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
+        let lines = remembered::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
         Ok(Self { lines })
     }
 

@@ -12,6 +12,7 @@ use super::csv;
 use super::order::Order;
 use super::plan::{Outcome, Plan, Planned};
 use super::refused::Refused;
+use super::remembered;
 use super::report::{self, Counts};
 use super::row::{Content, Row};
 use super::text;
@@ -73,7 +74,7 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     let place: Place = run.checkpoint()?;
     if place.forgetting {
         let mut tx = run.begin().await?;
-        let is_done = report::forget(&mut tx, run.ctx(), run.id()).await?;
+        let is_done = remembered::forget(&mut tx, run.ctx(), run.id()).await?;
         return run.commit(tx, Step { ended: is_done, ..Step::to(&place) }).await;
     }
     let plan = Plan::of(run, &order)?;
@@ -296,9 +297,7 @@ fn rest_of_line(text: &[u8]) -> (usize, bool) {
 
 async fn commit<W>(plan: &Plan<'_>, mut tx: Tx, tally: Tally<W>, next: Place) -> Result<Committed, Fault> {
     let (run, order, ctx) = (plan.run, plan.order, plan.run.ctx());
-    if !tally.keys.is_empty() {
-        report::remember(&mut tx, ctx, run.id(), &tally.keys, &tally.lines).await?;
-    }
+    remembered::remember(&mut tx, ctx, run.id(), &tally.keys, &tally.lines).await?;
     let (file, is_new) = tally.refused.store(&mut tx, run, order).await?;
     report::begin(tx.conn(), ctx, run.id(), order.dry_run).await?;
     report::add(&mut tx, ctx, run.id(), &tally.counts, file).await?;

@@ -12,7 +12,7 @@ use crate::account::{self, Account};
 use crate::contact::{self, Contact};
 use crate::import::plan::{self, Outcome, Plan, Planned};
 use crate::import::row::Row;
-use crate::import::{self, report as rows, write};
+use crate::import::{self, remembered, write};
 
 /// What is to be remembered of rows, with their lines, and how many there were.
 type Remembered = (Vec<String>, Vec<i64>, i64);
@@ -104,7 +104,7 @@ async fn called(plan: &Plan<'_>, cells: &[&str]) -> Result<HashMap<String, i64>,
         return Ok(HashMap::new());
     }
     let ctx = plan.run.ctx();
-    rows::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await
+    remembered::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await
 }
 
 fn stands_in_a_file(plan: &Plan<'_>, called: &HashMap<String, i64>, cell: &str) -> bool {

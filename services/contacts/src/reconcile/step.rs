@@ -10,7 +10,7 @@ use super::compare;
 use crate::import::order::Order;
 use crate::import::plan::{self, Plan};
 use crate::import::step::{self as import, Place};
-use crate::import::{account, report as rows, write};
+use crate::import::{account, remembered, write};
 use crate::layout::Resource;
 use crate::{account as of_accounts, contact as of_contacts};
 
@@ -66,9 +66,7 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     };
     let (place, file) = if batch.next.forgetting { (Place::default(), at.file + 1) } else { (batch.next, at.file) };
     let mut tx = run.begin().await?;
-    if !keys.is_empty() {
-        rows::remember(&mut tx, run.ctx(), run.id(), &keys, &lines).await?;
-    }
+    remembered::remember(&mut tx, run.ctx(), run.id(), &keys, &lines).await?;
     let next = Checkpoint { place, file, ..at };
     run.commit(tx, Step { done, ..Step::to(&next) }).await
 }
@@ -79,7 +77,7 @@ async fn turn(run: &Run, at: Checkpoint) -> Result<Committed, Fault> {
     if !at.comparing {
         return run.commit(tx, Step::to(&Checkpoint { comparing: true, file: 0, place: Place::default(), ..at })).await;
     }
-    let is_done = rows::forget(&mut tx, run.ctx(), run.id()).await?;
+    let is_done = remembered::forget(&mut tx, run.ctx(), run.id()).await?;
     let (found, all) = at.files.iter().fold((0, 0), |(found, all), file| (found + file.found_count, all + file.row_count));
     let message = Some(format!("{found} of {all} rows were found"));
     run.commit(tx, Step { ended: is_done, message, ..Step::to(&at) }).await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rapport_contacts::import::leftover;
+use rapport_contacts::import::remembered;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::ImportMode;
 use rapport_contacts_api::v1::import_match::By;
@@ -149,8 +149,16 @@ async fn what_a_cancelled_import_remembered_is_cleared_and_what_a_running_one_do
     worker.stop(std::time::Duration::from_secs(5)).await;
     let others: Vec<String> = many(2200).lines().enumerate().filter(|(at, _)| *at == 0 || *at > 1200).map(|(_, line)| format!("{line}\n")).collect();
     let running = begin(others.concat()).await;
-    leftover::clear(&desk.system()).await.expect("it is cleared");
+    // The reports of jobs stay as long as these.
+    sqlx::query(
+        "insert into import_reports select tenant_id, gen_random_uuid(), owner_id, dry_run, 0, 0, 0, 0, refusals from import_reports limit 1",
+    )
+    .execute(&mut desk.superuser().await)
+    .await
+    .expect("the report of a job that is gone");
+    remembered::clear(&desk.system()).await.expect("it is cleared");
     assert_eq!(desk.count("import_keys").await, of_one, "what the running one remembers stays");
+    assert_eq!(desk.count("import_reports").await, 2);
     desk.end_leases().await;
     let _worker = desk.worker();
     desk.succeeded(&running).await;
