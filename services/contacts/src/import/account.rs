@@ -83,12 +83,12 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
         planned.push(match read {
             Err(why) => Planned::unread(row, why),
             Ok(read) => {
-                let unknown_owner = read.unknown_owner;
+                let (unknown_owner, record) = (read.unknown_owner, matched(&around, &read));
                 let mut keys = seen_keys(plan, &read, &around);
                 let called: Vec<String> = read.called.iter().map(|key| write::called(key)).collect();
                 let decided = seen.require_new(&keys).and_then(|()| decide(plan, &around, read));
                 keys.extend(called);
-                Planned { unknown_owner, ..seen.settle(row, keys, decided) }
+                Planned { record, unknown_owner, ..seen.settle(row, keys, decided) }
             }
         });
     }
@@ -163,13 +163,17 @@ async fn around(
     Ok(Around { country: None, surroundings, matched, changeable, holders, entities, region })
 }
 
+/// The record that a row is about; none also if it may be several.
+fn matched(around: &Around, read: &Read) -> Option<Uuid> {
+    matching::one(&around.matched, &read.keys).ok().flatten()
+}
+
 /// What a row is about, for rows that come after it. Capitals, because one job may compare accounts and contacts, whose
 /// ids are their own.
 fn seen_keys(plan: &Plan<'_>, read: &Read, around: &Around) -> Vec<String> {
-    let matched = matching::one(&around.matched, &read.keys).ok().flatten();
     let by = read.keys.iter().map(|key| plan.mark(&format!("M:{key}")));
     let pairs = read.sent.external_ids.iter().map(|pair| plan.mark(&format!("X:{}:{}", pair.system, pair.id)));
-    by.chain(pairs).chain(matched.map(|id| plan.mark(&format!("r:{id}")))).collect()
+    by.chain(pairs).chain(matched(around, read).map(|id| plan.mark(&format!("r:{id}")))).collect()
 }
 
 fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change>, Fault> {

@@ -70,6 +70,8 @@ pub struct Planned<W> {
     pub outcome: Outcome<W>,
     /// What it is about, to be remembered.
     pub keys: Vec<String>,
+    /// The record that it was found to be about.
+    pub record: Option<Uuid>,
     /// Whether it names an owner who is nobody here.
     pub unknown_owner: bool,
     /// What it calls accounts that there are not, of a row that goes on without them.
@@ -93,7 +95,7 @@ impl From<Fault> for Unread {
 
 impl<W> Planned<W> {
     fn of(row: &Row, outcome: Outcome<W>, keys: Vec<String>) -> Self {
-        Self { line: row.line, place: row.place.clone(), outcome, keys, unknown_owner: false, dangling: Vec::new() }
+        Self { line: row.line, place: row.place.clone(), outcome, keys, record: None, unknown_owner: false, dangling: Vec::new() }
     }
 
     /// A refused row.
@@ -351,15 +353,6 @@ fn is_deleted(cell: &str) -> Result<bool, Fault> {
         None if cell::read_time(cell).is_some() => Ok(true),
         None => Err(Fault::invalid("Deleted", "must be yes, no or a time")),
     }
-}
-
-/// The record that a row was found to be about, by what is remembered of the row.
-#[must_use]
-pub fn matched(keys: &[String]) -> Option<Uuid> {
-    keys.iter().find_map(|key| {
-        let of_later_file = key.split_once('/').filter(|(file, _)| file.bytes().all(|sign| sign.is_ascii_digit()));
-        of_later_file.map_or(key.as_str(), |(_, key)| key).strip_prefix("r:")?.parse().ok()
-    })
 }
 
 /// Refuses a row that no text of the database can hold; it would take the others of its step with it.

@@ -10,7 +10,7 @@ use super::report::{self, Side};
 use super::step::is_missing;
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
-use crate::import::plan::{self, Outcome, Plan, Planned};
+use crate::import::plan::{Outcome, Plan, Planned};
 use crate::import::row::Row;
 use crate::import::{self, remembered, write};
 
@@ -24,7 +24,7 @@ type Remembered = (Vec<String>, Vec<i64>, i64);
 pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<Remembered, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let planned = import::account::plan(plan, rows).await?;
-    let ids: Vec<Uuid> = planned.iter().filter_map(|row| plan::matched(&row.keys)).collect();
+    let ids: Vec<Uuid> = planned.iter().filter_map(|row| row.record).collect();
     let scope = ctx.scope_of("contacts.account.read");
     let found = account::sql::get_many(&mut run.db().for_tenant(ctx).await?, ctx, &scope, &ids).await?;
     let here: HashMap<Uuid, Account> = found.into_iter().map(|account| (account.id(), account)).collect();
@@ -34,7 +34,7 @@ pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
     let mut remembered = Remembered::default();
     for row in planned {
         let mut fields = Vec::new();
-        let before = plan::matched(&row.keys).and_then(|id| here.get(&id));
+        let before = row.record.and_then(|id| here.get(&id));
         if let (Outcome::Write(change), Some(before)) = (&row.outcome, before) {
             if let Some(decided) = &change.decided {
                 let (stands, after) = (account::convert::to_proto(before.clone()), account::convert::to_proto(decided.account.clone()));
@@ -68,7 +68,7 @@ pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
     let (run, ctx) = (plan.run, plan.run.ctx());
     let planned = import::contact::plan(plan, rows).await?;
     let differ = planned.iter().filter(|row| matches!(row.outcome, Outcome::Write(_)));
-    let ids: Vec<Uuid> = differ.filter_map(|row| plan::matched(&row.keys)).collect();
+    let ids: Vec<Uuid> = differ.filter_map(|row| row.record).collect();
     let scope = ctx.scope_of("contacts.contact.read");
     let found = contact::sql::get_many(&mut run.db().for_tenant(ctx).await?, ctx, &scope, &ids).await?;
     let here: HashMap<Uuid, Contact> = found.into_iter().map(|contact| (contact.id(), contact)).collect();
@@ -77,7 +77,7 @@ pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
     let mut remembered = Remembered::default();
     for row in planned {
         let mut fields = Vec::new();
-        if let (Outcome::Write(change), Some(before)) = (&row.outcome, plan::matched(&row.keys).and_then(|id| here.get(&id))) {
+        if let (Outcome::Write(change), Some(before)) = (&row.outcome, row.record.and_then(|id| here.get(&id))) {
             let (stands, after) = (contact::convert::to_proto(before.clone()), contact::convert::to_proto(change.contact.clone()));
             fields.extend(contact::convert::PATHS.iter().filter(|path| contact::convert::merge(before, &after, &[**path]) != stands).copied());
         }
@@ -121,7 +121,7 @@ fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fi
         Outcome::Keep => told.found_count += 1,
         Outcome::Write(_) => {
             told.found_count += 1;
-            let record = plan::matched(&row.keys).map(|id| name::format(collection, id)).unwrap_or_default();
+            let record = row.record.map(|id| name::format(collection, id)).unwrap_or_default();
             report::differing(told, row.line, &record, fields);
         }
     }
