@@ -129,8 +129,9 @@ impl<'a> Plan<'a> {
     /// What a row fills; its cells are taken out of it. The owner is told by the table of owners.
     ///
     /// # Errors
-    /// That the source has deleted the row; INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer because of a quotation mark; what reading
-    /// it said; PERMISSION_DENIED (FIELD_READ_ONLY) for a card with a field that the caller may not write.
+    /// That the source has deleted the row; INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer
+    /// because of a quotation mark; what reading it said; PERMISSION_DENIED (FIELD_READ_ONLY) for a card with a field that
+    /// the caller may not write.
     pub fn fill(&self, row: &mut Row) -> Result<Filled, Unread> {
         let mut filled = self.fill_all(row)?;
         let single = |column: &Column, of: Single| *column == Column::Single(of);

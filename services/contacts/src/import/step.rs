@@ -189,7 +189,10 @@ async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
 }
 
 /// The file of an import.
-fn source(run: &Run) -> Result<Uuid, Fault> {
+///
+/// # Errors
+/// INTERNAL if it has none.
+pub(super) fn source(run: &Run) -> Result<Uuid, Fault> {
     run.input_files().first().copied().ok_or_else(|| Fault::internal("an import without a file"))
 }
 

@@ -14,14 +14,30 @@ use crate::import::plan::{Outcome, Plan, Planned};
 use crate::import::row::Row;
 use crate::import::{self, remembered, write};
 
-/// What is to be remembered of rows, with their lines, and how many there were.
-type Remembered = (Vec<String>, Vec<i64>, i64);
+/// What rows were about, to be remembered.
+#[derive(Debug, Default)]
+pub struct About {
+    /// What they were about.
+    pub keys: Vec<String>,
+    /// For each of these, the line of its row.
+    pub lines: Vec<i64>,
+    /// Rows that are done with.
+    pub count: i64,
+}
+
+impl About {
+    /// Adds what the row on `line` is about.
+    pub fn add(&mut self, line: i64, keys: impl IntoIterator<Item = String>) {
+        self.keys.extend(keys);
+        self.lines.resize(self.keys.len(), line);
+    }
+}
 
 /// Compares rows of accounts; parents as well.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<Remembered, Fault> {
+pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<About, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let planned = import::account::plan(plan, rows).await?;
     let ids: Vec<Uuid> = planned.iter().filter_map(|row| row.record).collect();
@@ -31,7 +47,7 @@ pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
     let parents: Vec<&str> = planned.iter().filter_map(parent).collect();
     let linked = plan.linked(parents.iter().filter_map(|cell| plan.link.key(cell)).collect()).await?;
     let called = called(plan, &parents).await?;
-    let mut remembered = Remembered::default();
+    let mut about = About::default();
     for row in planned {
         let mut fields = Vec::new();
         let before = row.record.and_then(|id| here.get(&id));
@@ -55,16 +71,16 @@ pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
             account::convert::hide(&mut shown, ctx.fields(account::RESOURCE));
             report::add(told, &shown, Side::Here);
         }
-        count(told, row, account::COLLECTION, &fields, &mut remembered);
+        count(told, row, account::COLLECTION, &fields, &mut about);
     }
-    Ok(remembered)
+    Ok(about)
 }
 
 /// Compares rows of contacts.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<Remembered, Fault> {
+pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<About, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let planned = import::contact::plan(plan, rows).await?;
     let differ = planned.iter().filter(|row| matches!(row.outcome, Outcome::Write(_)));
@@ -74,7 +90,7 @@ pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
     let here: HashMap<Uuid, Contact> = found.into_iter().map(|contact| (contact.id(), contact)).collect();
     let dangling: Vec<&str> = planned.iter().flat_map(|row| &row.dangling).map(String::as_str).collect();
     let called = called(plan, &dangling).await?;
-    let mut remembered = Remembered::default();
+    let mut about = About::default();
     for row in planned {
         let mut fields = Vec::new();
         if let (Outcome::Write(change), Some(before)) = (&row.outcome, row.record.and_then(|id| here.get(&id))) {
@@ -84,9 +100,9 @@ pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
         for cell in &row.dangling {
             report::dangling(told, row.line, cell, stands_in_a_file(plan, &called, cell));
         }
-        count(told, row, contact::COLLECTION, &fields, &mut remembered);
+        count(told, row, contact::COLLECTION, &fields, &mut about);
     }
-    Ok(remembered)
+    Ok(about)
 }
 
 fn parent(row: &Planned<import::account::Change>) -> Option<&str> {
@@ -112,7 +128,7 @@ fn stands_in_a_file(plan: &Plan<'_>, called: &HashMap<String, i64>, cell: &str) 
 }
 
 /// Counts a row, once.
-fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fields: &[&str], remembered: &mut Remembered) {
+fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fields: &[&str], about: &mut About) {
     told.row_count += 1;
     match &row.outcome {
         Outcome::Pass => told.deleted_count += 1,
@@ -125,8 +141,6 @@ fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fi
             report::differing(told, row.line, &record, fields);
         }
     }
-    let (keys, lines, done) = remembered;
-    keys.extend(row.keys);
-    lines.resize(keys.len(), row.line);
-    *done += 1;
+    about.add(row.line, row.keys);
+    about.count += 1;
 }
