@@ -13,7 +13,7 @@ mod progress;
 mod records;
 mod rpc;
 mod vcard;
-mod workbook;
+pub(crate) mod workbook;
 mod zip;
 
 pub use job::KIND;

@@ -198,14 +198,6 @@ fn cells(record: &::csv::ByteRecord, encoding: &'static Encoding) -> Result<Vec<
     decoded.collect::<Option<Vec<String>>>().ok_or_else(|| unreadable(encoding))
 }
 
-/// Adds a row without the line break after it.
-pub fn push(text: &mut Vec<u8>, cells: &[String], dialect: Dialect) {
-    let mut writer = ::csv::WriterBuilder::new().delimiter(dialect.delimiter).quote(dialect.quote).from_writer(Vec::new());
-    // Into memory, nothing can go wrong.
-    let row = writer.write_record(cells).ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
-    text.extend_from_slice(row.strip_suffix(b"\n").unwrap_or(&row));
-}
-
 /// Cells of a row; an empty one has one.
 #[must_use]
 pub fn width(row: &[u8], dialect: Dialect) -> usize {
