@@ -36,13 +36,24 @@ struct Parts {
     text: String,
     metadata: Vec<(&'static str, String)>,
     violations: Vec<(String, String)>,
+    /// Wrong fields that are not named.
+    more: usize,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Fault {
     fn new(code: Code, reason: &'static str, text: impl Into<String>) -> Self {
-        Self(Box::new(Parts { code, reason, text: text.into(), metadata: Vec::new(), violations: Vec::new(), retry_after: None, source: None }))
+        Self(Box::new(Parts {
+            code,
+            reason,
+            text: text.into(),
+            metadata: Vec::new(),
+            violations: Vec::new(),
+            more: 0,
+            retry_after: None,
+            source: None,
+        }))
     }
 
     /// A field of the request is wrong: INVALID_ARGUMENT, reason FIELD_INVALID.
@@ -55,6 +66,21 @@ impl Fault {
     pub fn invalid_fields(mut violations: Vec<(String, String)>) -> Self {
         let more = violations.len().saturating_sub(VIOLATIONS);
         violations.truncate(VIOLATIONS);
+        Self::of_fields(violations, more)
+    }
+
+    /// The same of what stands in the field `outer` of a request: each wrong field is named below it. A refusal that
+    /// names no fields stays as it is.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        if self.0.violations.is_empty() {
+            return self;
+        }
+        let violations = self.0.violations.into_iter().map(|(field, problem)| (format!("{outer}.{field}"), problem));
+        Self::of_fields(violations.collect(), self.0.more)
+    }
+
+    fn of_fields(mut violations: Vec<(String, String)>, more: usize) -> Self {
         // One alone may say at length what would be right, such as the paths that there are.
         let most = if violations.len() == 1 { TEXT } else { NAME };
         for (field, problem) in &mut violations {
@@ -71,7 +97,7 @@ impl Fault {
             _ => format!("Correct these fields and send again: {fields}."),
         };
         let mut fault = Self::new(Code::InvalidArgument, "FIELD_INVALID", text);
-        fault.0.violations = violations;
+        (fault.0.violations, fault.0.more) = (violations, more);
         fault.with("fields", fields)
     }
 
@@ -316,5 +342,15 @@ mod tests {
         assert_eq!(wrong(2).text(), "Correct these fields and send again: f1, f2.");
         assert!(wrong(13).text().ends_with("f9, f10 and 3 more."), "{}", wrong(13).text());
         assert_eq!(wrong(13).0.violations.len(), VIOLATIONS);
+    }
+
+    #[test]
+    fn what_is_wrong_within_a_field_is_named_from_the_request_on() {
+        let wrong = |count: usize| Fault::invalid_fields((1..=count).map(|index| (format!("f{index}"), "is wrong".to_owned())).collect());
+        let told = wrong(2).within("rules").within("files[1]");
+        assert_eq!(told.text(), "Correct these fields and send again: files[1].rules.f1, files[1].rules.f2.");
+        assert_eq!(told.0.metadata, [("fields", "files[1].rules.f1, files[1].rules.f2".to_owned())]);
+        assert!(wrong(13).within("rules").text().ends_with("rules.f10 and 3 more."));
+        assert_eq!(Fault::not_found("files/1").within("files[1]").text(), Fault::not_found("files/1").text());
     }
 }

@@ -13,7 +13,7 @@ mod progress;
 mod records;
 mod rpc;
 mod vcard;
-mod workbook;
+pub(crate) mod workbook;
 mod zip;
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ pub use job::KIND;
 pub use rpc::Exports;
 
 /// The texts of a row, one for each column.
-type Row<'r> = Vec<Cow<'r, str>>;
+pub(crate) type Row<'r> = Vec<Cow<'r, str>>;
 
 /// What whoever exports must be permitted, besides reading the records.
 const PERMISSION: &str = "contacts.export.create";

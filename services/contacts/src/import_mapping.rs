@@ -71,7 +71,7 @@ fn fits(known: &[String], rules: &pb::ImportRules, header: &[String]) -> bool {
         header.get(index).map(|name| name.trim().to_owned())
     };
     let is_same = |column: &pb::ImportColumn| column.position == 0 || called(known, column.position) == called(header, column.position);
-    rules.columns.iter().all(is_same) && Mapping::parse(rules, header, "rules").is_ok()
+    rules.columns.iter().all(is_same) && Mapping::parse(rules, header).is_ok()
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ fn start(app: &mut App) -> BoxFuture<'_, Result<(), Fault>> {
         app.serve(DuplicateRuleServiceServer::new(DuplicateRules::new(app.db.clone())));
         search::index::run(&app.system, &app.tasks);
         duplicate::task::run(&app.system, &app.tasks);
-        import::leftover::run(&app.system, &app.tasks);
+        import::remembered::run(&app.system, &app.tasks);
         common::serve(app, "contacts", &RECORD_TYPES, api::DESCRIPTORS);
         let files = files::serve(app, "contacts");
         let jobs = jobs::serve(app, "contacts", &JOBS, files.clone());

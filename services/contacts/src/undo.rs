@@ -5,8 +5,9 @@
 //! that anybody else has changed since stays as it is and is named in a file, with the reason. A record is taken back as
 //! a whole, however often the job wrote it. Whoever undoes needs the rights to do the same by hand. A step is one
 //! transaction, so that an undoing that broke off goes on where it was; one that was given up can be begun again, and
-//! finds what is taken back already. No account goes to the bin while a live one names it as parent: such a one waits for
-//! a further pass over the accounts, until a pass gets nowhere; what is left then is named with ACCOUNT_HAS_CHILDREN.
+//! finds what is taken back already. No account goes to the bin while a live one names it as parent. Accounts that
+//! the job made and that cannot go now wait for a further pass over the accounts, until a pass gets nowhere; what is left
+//! then is named once, with what keeps it: ACCOUNT_HAS_CHILDREN, or that it was changed meanwhile.
 
 pub mod account;
 pub mod contact;
@@ -40,10 +41,11 @@ struct Place {
     pass: Pass,
 }
 
-/// A pass over the accounts that a job wrote. There are as many as the tree that it made has levels, and one more.
+/// A pass over the accounts that a job wrote. There are as many as the tree that it made has levels, and two more if any
+/// stays.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Pass {
-    /// Whether it is about those alone that waited for their children.
+    /// Whether it is about those alone that waited.
     #[prost(bool, tag = "1")]
     pub again: bool,
     /// Whether none may wait any more.

@@ -28,7 +28,7 @@ const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?
 
 /// How far a workbook is.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Workbook {
+pub(crate) struct Workbook {
     #[prost(message, optional, tag = "1")]
     archive: Option<Archive>,
     /// Sheets begun.
@@ -44,7 +44,7 @@ impl Workbook {
     ///
     /// # Errors
     /// FAILED_PRECONDITION (EXPORT_TOO_LARGE).
-    pub(super) fn write<'r>(&mut self, out: &mut Vec<u8>, headers: &[String], rows: impl Iterator<Item = Row<'r>>) -> Result<(), Fault> {
+    pub(crate) fn write<'r>(&mut self, out: &mut Vec<u8>, headers: &[String], rows: impl Iterator<Item = Row<'r>>) -> Result<(), Fault> {
         self.write_by(out, headers, rows, ROWS)
     }
 
@@ -83,7 +83,7 @@ impl Workbook {
     ///
     /// # Errors
     /// FAILED_PRECONDITION (EXPORT_TOO_LARGE).
-    pub(super) fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(crate) fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
         let mut archive = self.archive.take().unwrap_or_default();
         end_sheet(&mut archive, out, &mut String::new())?;
         for (name, xml) in self.parts() {

@@ -19,6 +19,7 @@ use crate::account::surroundings::Surroundings;
 use crate::account::write::Decided;
 use crate::account::{Account, COLLECTION, convert, sql};
 use crate::layout::{self, Column, Resource};
+use crate::search::Kind;
 use crate::violations::Violations;
 use crate::{batch, events, external_id, region};
 
@@ -83,12 +84,12 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
         planned.push(match read {
             Err(why) => Planned::unread(row, why),
             Ok(read) => {
-                let unknown_owner = read.unknown_owner;
+                let (unknown_owner, record) = (read.unknown_owner, matched(&around, &read));
                 let mut keys = seen_keys(plan, &read, &around);
                 let called: Vec<String> = read.called.iter().map(|key| write::called(key)).collect();
                 let decided = seen.require_new(&keys).and_then(|()| decide(plan, &around, read));
                 keys.extend(called);
-                Planned { unknown_owner, ..seen.settle(row, keys, decided) }
+                Planned { record, unknown_owner, ..seen.settle(row, keys, decided) }
             }
         });
     }
@@ -150,7 +151,7 @@ async fn around(
     let matched = matching::find(&mut conn, ctx, &ctx.scope_of(READ), Resource::Account, plan.way, &keys).await?;
     let ids: Vec<Uuid> = matched.values().flatten().copied().collect();
     let changeable = if ids.is_empty() { Vec::new() } else { sql::get_many(&mut conn, ctx, &ctx.scope_of(UPDATE), &ids).await? };
-    let holders = looked::holders(&mut conn, ctx, COLLECTION, sent.iter().flat_map(|sent| &sent.external_ids)).await?;
+    let holders = looked::holders(&mut conn, ctx, Kind::Account, sent.iter().flat_map(|sent| &sent.external_ids)).await?;
     // What is stored is read in the country of its own legal entity.
     let stored: Vec<Uuid> = changeable.iter().filter_map(|account| account.details().legal_entity).collect();
     entities.extend(looked::entities(&mut conn, ctx, &stored).await?);
@@ -163,13 +164,17 @@ async fn around(
     Ok(Around { country: None, surroundings, matched, changeable, holders, entities, region })
 }
 
+/// The record that a row is about; none also if it may be several.
+fn matched(around: &Around, read: &Read) -> Option<Uuid> {
+    matching::one(&around.matched, &read.keys).ok().flatten()
+}
+
 /// What a row is about, for rows that come after it. Capitals, because one job may compare accounts and contacts, whose
 /// ids are their own.
 fn seen_keys(plan: &Plan<'_>, read: &Read, around: &Around) -> Vec<String> {
-    let matched = matching::one(&around.matched, &read.keys).ok().flatten();
     let by = read.keys.iter().map(|key| plan.mark(&format!("M:{key}")));
     let pairs = read.sent.external_ids.iter().map(|pair| plan.mark(&format!("X:{}:{}", pair.system, pair.id)));
-    by.chain(pairs).chain(matched.map(|id| plan.mark(&format!("r:{id}")))).collect()
+    by.chain(pairs).chain(matched(around, read).map(|id| plan.mark(&format!("r:{id}")))).collect()
 }
 
 fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change>, Fault> {

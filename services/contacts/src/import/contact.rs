@@ -17,6 +17,7 @@ use super::{country, looked, merge};
 use crate::contact::surroundings::Surroundings;
 use crate::contact::{COLLECTION, Contact, Fact, convert, sql};
 use crate::layout::{self, Column, Resource};
+use crate::search::Kind;
 use crate::violations::Violations;
 use crate::{account, batch, contact, events, external_id, region};
 
@@ -83,7 +84,8 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
         planned.push(match read {
             Err(why) => Planned::unread(row, why),
             Ok(mut read) => {
-                let (unknown_owner, dangling) = (read.unknown_owner, std::mem::take(&mut read.dangling));
+                let (unknown_owner, record) = (read.unknown_owner, matched(&around, &read));
+                let dangling = std::mem::take(&mut read.dangling);
                 let mut keys = seen_keys(plan, &read, &around);
                 let decided = match seen.require_new(&keys) {
                     Ok(()) => decide(plan, &around, read).await,
@@ -93,7 +95,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
                 let places = decided.as_ref().map(places).unwrap_or_default();
                 let decided = decided.and_then(|outcome| if seen.require_new(&places).is_ok() { Ok(outcome) } else { Err(sql::has_contact()) });
                 keys.extend(places);
-                Planned { unknown_owner, dangling, ..seen.settle(row, keys, decided) }
+                Planned { record, unknown_owner, dangling, ..seen.settle(row, keys, decided) }
             }
         });
     }
@@ -158,19 +160,23 @@ async fn around(plan: &Plan<'_>, reads: &[Result<Read, Unread>], region: Option<
     let ids: Vec<Uuid> = matched.values().flatten().copied().collect();
     let changeable = if ids.is_empty() { Vec::new() } else { sql::get_many(&mut conn, ctx, &ctx.scope_of(UPDATE), &ids).await? };
     let pairs = sent.iter().flat_map(|sent| &sent.external_ids);
-    let holders = looked::holders(&mut conn, ctx, COLLECTION, pairs).await?;
+    let holders = looked::holders(&mut conn, ctx, Kind::Contact, pairs).await?;
     let accounts: Vec<Uuid> = sent.iter().flat_map(|sent| &sent.accounts).filter_map(|role| Some(name::split(&role.account)?.1)).collect();
     let customers = looked::customers(&mut conn, ctx, &accounts).await?;
     let changeable = changeable.into_iter().map(|contact| (contact.id(), contact)).collect();
     Ok(Around { country: None, region, surroundings, matched, changeable, holders, customers })
 }
 
+/// The record that a row is about; none also if it may be several.
+fn matched(around: &Around, read: &Read) -> Option<Uuid> {
+    matching::one(&around.matched, &read.keys).ok().flatten()
+}
+
 /// What a row is about, for rows that come after it.
 fn seen_keys(plan: &Plan<'_>, read: &Read, around: &Around) -> Vec<String> {
-    let matched = matching::one(&around.matched, &read.keys).ok().flatten();
     let by = read.keys.iter().map(|key| plan.mark(&format!("m:{key}")));
     let pairs = read.sent.external_ids.iter().map(|pair| plan.mark(&format!("x:{}:{}", pair.system, pair.id)));
-    by.chain(pairs).chain(matched.map(|id| plan.mark(&format!("r:{id}")))).collect()
+    by.chain(pairs).chain(matched(around, read).map(|id| plan.mark(&format!("r:{id}")))).collect()
 }
 
 /// The places that a row would take if the accounts that it names are private customers.

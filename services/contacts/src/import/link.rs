@@ -13,7 +13,7 @@ use super::account::Change;
 use super::foresee;
 use super::matching;
 use super::plan::Plan;
-use super::report;
+use super::remembered;
 use super::write;
 use crate::account::{self, Account, COLLECTION, sql, tree};
 use crate::events;
@@ -154,7 +154,7 @@ async fn place(tx: &mut Tx, ctx: &Ctx, mut account: Account, parent: Uuid) -> Re
 async fn add_planned(tx: &mut Tx, plan: &Plan<'_>, keys: &[String], found: &mut HashMap<String, Vec<Uuid>>) -> Result<(), Fault> {
     let (ctx, job) = (plan.run.ctx(), plan.run.id());
     let called: Vec<String> = keys.iter().map(|key| write::called(key)).collect();
-    let lines = report::lines(tx.conn(), ctx, job, &called).await?;
+    let lines = remembered::lines(tx.conn(), ctx, job, &called).await?;
     let records = foresee::records(tx.conn(), ctx, job, &lines.values().copied().collect::<Vec<_>>()).await?;
     for key in keys {
         let Some(record) = lines.get(&write::called(key)).and_then(|line| records.get(line)) else { continue };

@@ -7,14 +7,18 @@ use rapport_kit::{Ctx, Fault};
 use rapport_proto::common::v1::ExternalId;
 use uuid::Uuid;
 
-/// Whose the external ids are, seen or not.
+use crate::merge;
+use crate::search::Kind;
+
+/// Whose the external ids are, seen or not. One that no live record has may be of a merged one: it is of the record in
+/// which that goes on.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn holders<'a>(
     conn: &mut Conn,
     ctx: &Ctx,
-    collection: &str,
+    kind: Kind,
     pairs: impl Iterator<Item = &'a ExternalId>,
 ) -> Result<HashMap<(String, String), Uuid>, Fault> {
     let sound = pairs.filter(|pair| !pair.system.contains('\0') && !pair.id.contains('\0'));
@@ -27,13 +31,21 @@ pub async fn holders<'a>(
            on e.system = sent.system and e.external_id = sent.id
          where e.tenant_id = $1 and e.collection = $2 and e.live",
         ctx.tenant(),
-        collection,
+        kind.collection(),
         &systems,
         &ids
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.system, row.external_id), row.record_id)).collect())
+    let mut holders: HashMap<(String, String), Uuid> = rows.into_iter().map(|row| ((row.system, row.external_id), row.record_id)).collect();
+    let free = systems.into_iter().zip(ids).filter(|pair| !holders.contains_key(pair));
+    let (systems, ids): (Vec<String>, Vec<String>) = free.unzip();
+    if ids.is_empty() {
+        return Ok(holders);
+    }
+    let followed = merge::sql::followed(conn, ctx, kind, &systems, &ids).await?;
+    holders.extend(followed.into_iter().map(|(system, id, into)| ((system, id), into)));
+    Ok(holders)
 }
 
 /// Private customers among `accounts` that have their contact, with it.

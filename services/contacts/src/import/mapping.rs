@@ -37,22 +37,22 @@ pub struct Filled {
 }
 
 impl Mapping {
-    /// The mapping that `rules` make of a file with this header; a request has them in `within`.
+    /// The mapping that `rules` make of a file with this header.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT (FIELD_INVALID) with every field at fault.
-    pub fn parse(rules: &pb::ImportRules, header: &[String], within: &str) -> Result<Self, Fault> {
+    /// INVALID_ARGUMENT (FIELD_INVALID) with every field of `rules` at fault.
+    pub fn parse(rules: &pb::ImportRules, header: &[String]) -> Result<Self, Fault> {
         let mut found = Violations::default();
-        let resource = resource(&mut found, &format!("{within}.collection"), &rules.collection);
+        let resource = resource(&mut found, "collection", &rules.collection);
         // Cards say themselves what their values are.
         let least = usize::from(!header.is_empty());
         if !(least..=super::csv::WIDEST_ROW).contains(&rules.columns.len()) {
-            found.add(format!("{within}.columns"), "is required, with at most 1,000 entries");
+            found.add("columns", "is required, with at most 1,000 entries");
         }
         let mut mapping = Self { resource, cells: Vec::new(), constants: Vec::new() };
         let mut taken = HashSet::new();
         for (index, column) in rules.columns.iter().take(super::csv::WIDEST_ROW).enumerate() {
-            let field = format!("{within}.columns[{index}]");
+            let field = format!("columns[{index}]");
             let Some(target) = Column::parse(resource, &column.target) else {
                 found.add(format!("{field}.target"), "must be the header of a field, such as Given name or E-mail 1");
                 continue;
@@ -253,7 +253,7 @@ mod tests {
             ("Tags", "", 0, "fair"),
             ("Address 1 - Country", "", 0, "TR"),
         ]);
-        let mapping = Mapping::parse(&rules, &texts(&["Surname", "Mail"]), "rules").unwrap();
+        let mapping = Mapping::parse(&rules, &texts(&["Surname", "Mail"])).unwrap();
         let filled = mapping.fill(&texts(&["Kaya", "a@x.org ::: b@x.org"]));
         let expected = [("Family name", "Kaya"), ("E-mail 1", "a@x.org"), ("E-mail 2", "b@x.org"), ("E-mail 1 - Label", "work"), ("Tags", "fair")];
         assert_eq!(told(&filled), expected.map(|(column, text)| (column.to_owned(), text)));
@@ -272,11 +272,11 @@ mod tests {
             ("Created", "Surname", 0, ""),
             ("Salutation", "Surname", 1, ""),
         ]);
-        let told = Mapping::parse(&wrong, &texts(&["Surname"]), "rules").unwrap_err().text().to_owned();
+        let told = Mapping::parse(&wrong, &texts(&["Surname"])).unwrap_err().text().to_owned();
         for field in ["[0].target", "[1].header", "[2].position", "columns[3]", "[4].target", "columns[5]"] {
             assert!(told.contains(field), "{field} in {told}");
         }
         let twice = rules(&[("Tags", "Surname", 0, ""), ("Tags", "", 0, "x")]);
-        assert!(Mapping::parse(&twice, &texts(&["Surname"]), "rules").is_err());
+        assert!(Mapping::parse(&twice, &texts(&["Surname"])).is_err());
     }
 }

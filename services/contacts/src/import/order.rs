@@ -163,7 +163,7 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, source: &pb::ImportSour
     Ok(Looked { format: pb::ImportFormat::Csv, encoding, dialect, header, begin, line: first.line, rows, estimated, sheets, sheet })
 }
 
-/// The same for a workbook: what is refused of it comes back as a table in UTF-8.
+/// The same for a workbook.
 async fn workbook(files: &Files, ctx: &Ctx, file: &File, sheet: &str) -> Result<Looked, Fault> {
     let workbook::Looked { sheets, sheet, header, line, rows, estimated } = workbook::look(files, ctx, file, sheet, SHOWN).await?;
     let dialect = Dialect { delimiter: b',', quote: b'"' };

@@ -27,14 +27,14 @@ pub enum Told {
 }
 
 impl<'a> OwnerTable<'a> {
-    /// The table in `rules`, which stand in the field `within` of a request.
-    pub fn parse(found: &mut Violations, within: &str, rules: &'a pb::ImportRules) -> Self {
+    /// The table in `rules`.
+    pub fn parse(found: &mut Violations, rules: &'a pb::ImportRules) -> Self {
         if rules.owners.len() > MOST {
-            found.add(format!("{within}.owners"), "may have at most 2,000 entries");
+            found.add("owners", "may have at most 2,000 entries");
         }
         let mut known = HashMap::new();
         for (index, entry) in rules.owners.iter().take(MOST).enumerate() {
-            let (source, field) = (entry.source.trim(), format!("{within}.owners[{index}]"));
+            let (source, field) = (entry.source.trim(), format!("owners[{index}]"));
             if source.is_empty() {
                 found.add(format!("{field}.source"), "is required");
             }
@@ -73,7 +73,7 @@ mod tests {
         let ada = "users/01890a5d-ac96-774b-bcce-b302099a8057";
         let rules = rules(&[("005A", ada), ("Sales/EMEA", ada)]);
         let mut found = Violations::default();
-        let table = OwnerTable::parse(&mut found, "rules", &rules);
+        let table = OwnerTable::parse(&mut found, &rules);
         found.finish().expect("the table is sound");
         for (cell, told) in [
             ("005A", Told::Name(ada.to_owned())),
@@ -91,7 +91,7 @@ mod tests {
         let ada = "users/01890a5d-ac96-774b-bcce-b302099a8057";
         let rules = rules(&[("005A", "Ada"), ("", ada), ("005B", ada), ("005B", ada)]);
         let mut found = Violations::default();
-        OwnerTable::parse(&mut found, "rules", &rules);
+        OwnerTable::parse(&mut found, &rules);
         let told = found.finish().unwrap_err().text().to_owned();
         for field in ["[0].owner", "[1].source", "[3].source"] {
             assert!(told.contains(field), "{field} in {told}");

@@ -15,7 +15,7 @@ use super::mapping::{Filled, Mapping};
 use super::matching::{self, Match};
 use super::order::Order;
 use super::owners::{OwnerTable, Told};
-use super::report;
+use super::remembered;
 use super::row::{Content, Row};
 use crate::account;
 use crate::layout::{Column, Resource, Single, cell};
@@ -70,6 +70,8 @@ pub struct Planned<W> {
     pub outcome: Outcome<W>,
     /// What it is about, to be remembered.
     pub keys: Vec<String>,
+    /// The record that it was found to be about.
+    pub record: Option<Uuid>,
     /// Whether it names an owner who is nobody here.
     pub unknown_owner: bool,
     /// What it calls accounts that there are not, of a row that goes on without them.
@@ -93,7 +95,7 @@ impl From<Fault> for Unread {
 
 impl<W> Planned<W> {
     fn of(row: &Row, outcome: Outcome<W>, keys: Vec<String>) -> Self {
-        Self { line: row.line, place: row.place.clone(), outcome, keys, unknown_owner: false, dangling: Vec::new() }
+        Self { line: row.line, place: row.place.clone(), outcome, keys, record: None, unknown_owner: false, dangling: Vec::new() }
     }
 
     /// A refused row.
@@ -120,15 +122,16 @@ impl<'a> Plan<'a> {
     /// the import was asked for.
     pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
         let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
-        let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header, "rules")?;
+        let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header).map_err(|fault| fault.within("rules"))?;
         Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false, file: 0 })
     }
 
     /// What a row fills; its cells are taken out of it. The owner is told by the table of owners.
     ///
     /// # Errors
-    /// That the source has deleted the row; INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer because of a quotation mark; what reading
-    /// it said; PERMISSION_DENIED (FIELD_READ_ONLY) for a card with a field that the caller may not write.
+    /// That the source has deleted the row; INVALID_ARGUMENT (ROW_UNEVEN) if it has more cells than the header, or fewer
+    /// because of a quotation mark; what reading it said; PERMISSION_DENIED (FIELD_READ_ONLY) for a card with a field that
+    /// the caller may not write.
     pub fn fill(&self, row: &mut Row) -> Result<Filled, Unread> {
         let mut filled = self.fill_all(row)?;
         let single = |column: &Column, of: Single| *column == Column::Single(of);
@@ -210,27 +213,22 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Reads and checks `rules` for a file with this header, under the caller's rights; a request has them in `within`.
+/// Reads and checks `rules` for a file with this header, under the caller's rights.
 ///
 /// # Errors
 /// As [`Plan::of`].
-pub fn checked<'a>(
-    ctx: &Ctx,
-    rules: &'a pb::ImportRules,
-    header: &[String],
-    within: &str,
-) -> Result<(Mapping, Match<'a>, Link<'a>, OwnerTable<'a>), Fault> {
-    let mapping = Mapping::parse(rules, header, within)?;
+pub fn checked<'a>(ctx: &Ctx, rules: &'a pb::ImportRules, header: &[String]) -> Result<(Mapping, Match<'a>, Link<'a>, OwnerTable<'a>), Fault> {
+    let mapping = Mapping::parse(rules, header)?;
     let mut found = Violations::default();
-    let way = Match::parse(&mut found, &format!("{within}.match"), mapping.resource, rules.r#match.as_ref());
-    let link = Match::parse(&mut found, &format!("{within}.account_match"), Resource::Account, rules.account_match.as_ref());
+    let way = Match::parse(&mut found, "match", mapping.resource, rules.r#match.as_ref());
+    let link = Match::parse(&mut found, "account_match", Resource::Account, rules.account_match.as_ref());
     if matches!(link.by, By::Email | By::Phone) {
-        found.add(format!("{within}.account_match.by"), "must be an external id, the number or the name of the account");
+        found.add("account_match.by", "must be an external id, the number or the name of the account");
     }
     if matches!(rules.mode(), ImportMode::CreateOrUpdate | ImportMode::Update) && way.by == By::Unspecified {
-        found.add(format!("{within}.match"), "is required, unless every row becomes a new record");
+        found.add("match", "is required, unless every row becomes a new record");
     }
-    let owners = OwnerTable::parse(&mut found, within, rules);
+    let owners = OwnerTable::parse(&mut found, rules);
     found.finish()?;
     mapping.require_writable(ctx)?;
     way.require_readable(ctx, mapping.resource)?;
@@ -319,7 +317,7 @@ impl Seen {
         if keys.is_empty() {
             return Ok(Self { lines: HashMap::new() });
         }
-        let lines = report::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
+        let lines = remembered::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
         Ok(Self { lines })
     }
 
@@ -356,15 +354,6 @@ fn is_deleted(cell: &str) -> Result<bool, Fault> {
         None if cell::read_time(cell).is_some() => Ok(true),
         None => Err(Fault::invalid("Deleted", "must be yes, no or a time")),
     }
-}
-
-/// The record that a row was found to be about, by what is remembered of the row.
-#[must_use]
-pub fn matched(keys: &[String]) -> Option<Uuid> {
-    keys.iter().find_map(|key| {
-        let of_later_file = key.split_once('/').filter(|(file, _)| file.bytes().all(|sign| sign.is_ascii_digit()));
-        of_later_file.map_or(key.as_str(), |(_, key)| key).strip_prefix("r:")?.parse().ok()
-    })
 }
 
 /// Refuses a row that no text of the database can hold; it would take the others of its step with it.

@@ -1,6 +1,6 @@
-//! What an import has done so far, and what its rows were about.
+//! What an import has done so far.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{Scope, Table};
@@ -9,11 +9,6 @@ use rapport_kit::{Ctx, Db, Fault, Tx, name};
 use sqlx::types::Json;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
-
-/// Rows that are removed with one statement.
-const PIECE: i64 = 10_000;
-/// The same of pieces of sheets, which are large.
-const PIECES: i64 = 100;
 
 /// Counts of rows; of refused ones by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,93 +133,4 @@ pub async fn read(db: &Db, ctx: &Ctx, scope: &Scope, job: Uuid) -> Result<Option
         refusals: counts.refusals.into_iter().map(|(reason, count)| pb::ImportRefusal { reason, count }).collect(),
         refused_file: file.map(|id| name::format_own("contacts", "files", id)).unwrap_or_default(),
     }))
-}
-
-/// The lines of the first rows about what `keys` stand for.
-///
-/// # Errors
-/// What the database answers.
-pub async fn lines(conn: &mut Conn, ctx: &Ctx, job: Uuid, keys: &[String]) -> Result<HashMap<String, i64>, Fault> {
-    // One by one: the table is empty but for running imports, so that the planner would read all keys of this one each time.
-    let rows = sqlx::query!(
-        r#"select sought.key as "key!", known.line from unnest($3::text[]) sought(key) cross join lateral (
-             select line from import_keys k where k.tenant_id = $1 and k.job_id = $2 and k.key = sought.key limit 1) known"#,
-        ctx.tenant(),
-        job,
-        keys
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.key, row.line)).collect())
-}
-
-/// Remembers what rows were about.
-///
-/// # Errors
-/// What the database answers.
-pub async fn remember(tx: &mut Tx, ctx: &Ctx, job: Uuid, keys: &[String], lines: &[i64]) -> Result<(), Fault> {
-    sqlx::query!(
-        "insert into import_keys (tenant_id, job_id, key, line) select $1, $2, k.key, k.line from unnest($3::text[], $4::bigint[]) k(key, line)
-         on conflict do nothing",
-        ctx.tenant(),
-        job,
-        keys,
-        lines
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
-/// Forgets what rows were about, those of imports that ended without doing so too, and the reports of jobs that are
-/// gone by their age; true when nothing is left of the rows.
-///
-/// # Errors
-/// What the database answers.
-pub async fn forget(tx: &mut Tx, ctx: &Ctx, job: Uuid) -> Result<bool, Fault> {
-    let keys = sqlx::query!(
-        "delete from import_keys where tenant_id = $1 and ctid = any(array(
-           select k.ctid from import_keys k where k.tenant_id = $1 and (k.job_id = $2 or not exists (
-             select from kit.job j where j.tenant_id = $1 and j.id = k.job_id and j.state in (1, 2)))
-           limit $3))",
-        ctx.tenant(),
-        job,
-        PIECE
-    )
-    .execute(tx.conn())
-    .await?;
-    let links = sqlx::query!(
-        "delete from import_links where tenant_id = $1 and ctid = any(array(
-           select l.ctid from import_links l where l.tenant_id = $1 and (l.job_id = $2 or not exists (
-             select from kit.job j where j.tenant_id = $1 and j.id = l.job_id and j.state in (1, 2)))
-           limit $3))",
-        ctx.tenant(),
-        job,
-        PIECE
-    )
-    .execute(tx.conn())
-    .await?;
-    let pieces = sqlx::query!(
-        "delete from import_pieces where tenant_id = $1 and ctid = any(array(
-           select p.ctid from import_pieces p where p.tenant_id = $1 and (p.job_id = $2 or not exists (
-             select from kit.job j where j.tenant_id = $1 and j.id = p.job_id and j.state in (1, 2)))
-           limit $3))",
-        ctx.tenant(),
-        job,
-        PIECES
-    )
-    .execute(tx.conn())
-    .await?;
-    sqlx::query!(
-        "delete from import_reports where tenant_id = $1 and ctid = any(array(
-           select r.ctid from import_reports r where r.tenant_id = $1 and not exists (
-             select from kit.job j where j.tenant_id = $1 and j.id = r.job_id)
-           limit $2))",
-        ctx.tenant(),
-        PIECE
-    )
-    .execute(tx.conn())
-    .await?;
-    let is_less = keys.rows_affected().max(links.rows_affected()) < PIECE.unsigned_abs();
-    Ok(is_less && pieces.rows_affected() < PIECES.unsigned_abs())
 }

@@ -113,7 +113,7 @@ pub async fn ordered(
     let looked = order::look(files, ctx, &file, &source.unwrap_or_default()).await?;
     // Cards have no header: what a value is they say themselves.
     let header = if looked.format == pb::ImportFormat::Vcard { Vec::new() } else { looked.header };
-    let (mapping, ..) = plan::checked(ctx, &rules, &header, "rules")?;
+    let (mapping, ..) = plan::checked(ctx, &rules, &header).map_err(|fault| fault.within("rules"))?;
     if looked.format == pb::ImportFormat::Vcard && mapping.resource == Resource::Account {
         return Err(Fault::invalid("rules.collection", "must be contacts: cards are of people"));
     }

@@ -11,7 +11,8 @@ use super::card;
 use super::csv;
 use super::order::Order;
 use super::plan::{Outcome, Plan, Planned};
-use super::refused::Refused;
+use super::refused::{Begun, Refused};
+use super::remembered;
 use super::report::{self, Counts};
 use super::row::{Content, Row};
 use super::text;
@@ -20,7 +21,6 @@ use super::window::{self, Window};
 use super::workbook::{self, piece};
 use super::{account, contact, link, write};
 use crate::layout::Resource;
-use crate::layout::cell::guarded;
 
 /// Rows of one step.
 const ROWS: usize = 500;
@@ -51,9 +51,12 @@ pub struct Place {
     /// How many pieces there are.
     #[prost(int32, tag = "7")]
     pieces: i32,
+    /// How far the workbook of refused rows is.
+    #[prost(message, optional, tag = "8")]
+    refused: Option<Begun>,
 }
 
-/// Rows of a file, with the text that they were cut out of.
+/// Rows of a file, with the text that they were cut out of; of a sheet, with its rows as they were unpacked.
 #[derive(Debug)]
 pub struct Batch {
     text: Vec<u8>,
@@ -73,7 +76,7 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     let place: Place = run.checkpoint()?;
     if place.forgetting {
         let mut tx = run.begin().await?;
-        let is_done = report::forget(&mut tx, run.ctx(), run.id()).await?;
+        let is_done = remembered::forget(&mut tx, run.ctx(), run.id()).await?;
         return run.commit(tx, Step { ended: is_done, ..Step::to(&place) }).await;
     }
     let plan = Plan::of(run, &order)?;
@@ -188,7 +191,10 @@ async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
 }
 
 /// The file of an import.
-fn source(run: &Run) -> Result<Uuid, Fault> {
+///
+/// # Errors
+/// INTERNAL if it has none.
+pub(super) fn source(run: &Run) -> Result<Uuid, Fault> {
     run.input_files().first().copied().ok_or_else(|| Fault::internal("an import without a file"))
 }
 
@@ -230,23 +236,19 @@ async fn unpack(run: &Run, order: &Order) -> Result<Committed, Fault> {
     run.commit(run.begin().await?, Step { total: Some(unpacked.rows), ..Step::to(&next) }).await
 }
 
-/// The next rows of a sheet, and how a table has them.
+/// The next rows of a sheet.
 async fn sheet(run: &Run, order: &Order, place: Place) -> Result<Batch, Fault> {
     let number = i32::try_from(place.offset).map_err(Fault::internal)?;
     let piece = if number < place.pieces { piece::read(run, number).await? } else { piece::Piece::default() };
     let (mut text, mut rows) = (Vec::new(), Vec::with_capacity(piece.rows.len()));
     for row in piece.rows {
         let (line, start) = (row.line, text.len());
+        text.extend(row.encode_to_vec());
         let content = row.cells().map(|mut cells| {
             // Cells at the end that are empty are not in a sheet.
             cells.resize(cells.len().max(order.header.len()), String::new());
             cells
         });
-        if let Ok(cells) = &content {
-            // Opened as a table, a text must not become a formula or a number; imported again, it is what it was.
-            let guarded: Vec<String> = cells.iter().map(|cell| guarded(cell).into_owned()).collect();
-            csv::push(&mut text, &guarded, order.dialect());
-        }
         rows.push(Row { line, place: start..text.len(), content: content.map(Content::Cells) });
     }
     let next = Place { offset: place.offset + 1, forgetting: number + 1 >= place.pieces, ..place };
@@ -294,12 +296,10 @@ fn rest_of_line(text: &[u8]) -> (usize, bool) {
     }
 }
 
-async fn commit<W>(plan: &Plan<'_>, mut tx: Tx, tally: Tally<W>, next: Place) -> Result<Committed, Fault> {
+async fn commit<W>(plan: &Plan<'_>, mut tx: Tx, tally: Tally<W>, mut next: Place) -> Result<Committed, Fault> {
     let (run, order, ctx) = (plan.run, plan.order, plan.run.ctx());
-    if !tally.keys.is_empty() {
-        report::remember(&mut tx, ctx, run.id(), &tally.keys, &tally.lines).await?;
-    }
-    let (file, is_new) = tally.refused.store(&mut tx, run, order).await?;
+    remembered::remember(&mut tx, ctx, run.id(), &tally.keys, &tally.lines).await?;
+    let (file, is_new) = tally.refused.store(&mut tx, run, order, &mut next.refused, next.forgetting).await?;
     report::begin(tx.conn(), ctx, run.id(), order.dry_run).await?;
     report::add(&mut tx, ctx, run.id(), &tally.counts, file).await?;
     let output_files = file.filter(|_| is_new).into_iter().collect();

@@ -29,6 +29,7 @@ use self::parts::{Book, Sheet};
 use self::piece::{Piece, SheetRow};
 use self::sheet::{RawRow, Rows};
 use super::order::Order;
+use super::step::source;
 
 /// Rows at the beginning of a sheet among which its header is looked for.
 const BEGINNING: usize = 50;
@@ -113,8 +114,7 @@ pub async fn look(files: &Files, ctx: &Ctx, file: &File, sheet: &str, shown: usi
 /// As [`look`]; FAILED_PRECONDITION (FILE_UNREADABLE, WORKBOOK_TOO_LARGE) also for what stands further down.
 pub async fn unpack(run: &Run, order: &Order) -> Result<Unpacked, Fault> {
     let (ctx, files) = (run.ctx(), run.files());
-    let file = *run.input_files().first().ok_or_else(|| Fault::internal("an import without a file"))?;
-    let package = Package::open(files, ctx, file, order.size).await?;
+    let package = Package::open(files, ctx, source(run)?, order.size).await?;
     let book = parts::read(&package).await?;
     let chosen = choose(&book, &order.sheet).ok_or_else(package::damaged)?;
     let styles = style::read(&package, &book).await?;

@@ -14,7 +14,6 @@ use crate::violations::Violations;
 
 /// What an update can write.
 pub const PATHS: &[&str] = &["display_name", "format", "header", "rules", "visibility"];
-const RULES: &str = "import_mapping.rules";
 
 /// A mapping as it is shown and published.
 #[must_use]
@@ -91,7 +90,7 @@ pub fn parse(ctx: &Ctx, sent: pb::ImportMapping, known: Option<&Details>) -> Res
         Ok(ImportFormat::Vcard) => Format::Vcard,
         Ok(ImportFormat::Xlsx) => Format::Xlsx,
         Err(_) => {
-            found.add("import_mapping.format", "must be a format that is known");
+            found.add("format", "must be a format that is known");
             Format::Csv
         }
     };
@@ -99,21 +98,21 @@ pub fn parse(ctx: &Ctx, sent: pb::ImportMapping, known: Option<&Details>) -> Res
         Ok(Sent::Private | Sent::Unspecified) => Visibility::Private,
         Ok(Sent::All) => Visibility::All,
         Err(_) => {
-            found.add("import_mapping.visibility", "must be private or all");
+            found.add("visibility", "must be private or all");
             Visibility::Private
         }
     };
-    let display_name = found.required("import_mapping.display_name", sent.display_name, limits::NAME);
-    let header = found.at_most("import_mapping.header", sent.header, csv::WIDEST_ROW);
-    let cell = |(index, cell)| found.text(&format!("import_mapping.header[{index}]"), cell, limits::HEADER);
+    let display_name = found.required("display_name", sent.display_name, limits::NAME);
+    let header = found.at_most("header", sent.header, csv::WIDEST_ROW);
+    let cell = |(index, cell)| found.text(&format!("header[{index}]"), cell, limits::HEADER);
     let header: Vec<String> = header.into_iter().enumerate().map(cell).collect();
     match (format, header.is_empty()) {
-        (Format::Vcard, false) => found.add("import_mapping.header", "must be empty: cards have none"),
-        (Format::Csv | Format::Xlsx, true) => found.add("import_mapping.header", "is required: the header of the files"),
+        (Format::Vcard, false) => found.add("header", "must be empty: cards have none"),
+        (Format::Csv | Format::Xlsx, true) => found.add("header", "is required: the header of the files"),
         _ => {}
     }
     let rules = sent.rules.unwrap_or_else(|| {
-        found.add(RULES, "is required");
+        found.add("rules", "is required");
         pb::ImportRules::default()
     });
     found.finish()?;
@@ -121,9 +120,9 @@ pub fn parse(ctx: &Ctx, sent: pb::ImportMapping, known: Option<&Details>) -> Res
     // What stays was taken when it was set; its fields may be hidden from whoever changes the name.
     let is_same = |known: &Details| (known.format, &known.header, &known.rules) == (details.format, &details.header, &details.rules);
     if !known.is_some_and(is_same) {
-        let (mapping, ..) = plan::checked(ctx, &rules, &details.header, RULES)?;
+        let (mapping, ..) = plan::checked(ctx, &rules, &details.header).map_err(|fault| fault.within("rules"))?;
         if format == Format::Vcard && mapping.resource == Resource::Account {
-            return Err(Fault::invalid(format!("{RULES}.collection"), "must be contacts: cards are of people"));
+            return Err(Fault::invalid("rules.collection", "must be contacts: cards are of people"));
         }
     }
     Ok(details)

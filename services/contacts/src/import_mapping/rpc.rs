@@ -70,7 +70,7 @@ impl ImportMappings {
 
     async fn create(&self, ctx: &Ctx, request: pb::CreateImportMappingRequest) -> Result<Done<pb::ImportMapping>, Fault> {
         let sent = request.import_mapping.ok_or_else(|| Fault::invalid("import_mapping", "is required"))?;
-        let details = convert::parse(ctx, sent, None)?;
+        let details = convert::parse(ctx, sent, None).map_err(|fault| fault.within("import_mapping"))?;
         let (mapping, fact) = ImportMapping::create(clock::new_id(), Owner::caller(ctx), details, ctx.now());
         let entry = events::import_mapping(ctx, &mapping, fact)?;
         sql::insert(&mut self.db.for_tenant(ctx).await?, ctx, &mapping, entry).await?;
@@ -82,7 +82,8 @@ impl ImportMappings {
         for _ in 0..command::ATTEMPTS {
             let mut mapping = self.changeable(ctx, id).await?;
             command::require_etag(&sent.etag, mapping.version(), || mapping.name())?;
-            let details = convert::parse(ctx, convert::merge(&mapping, sent, paths), Some(mapping.details()))?;
+            let merged = convert::merge(&mapping, sent, paths);
+            let details = convert::parse(ctx, merged, Some(mapping.details())).map_err(|fault| fault.within("import_mapping"))?;
             let Some(fact) = mapping.change(details, ctx.now()) else {
                 let record = Record { collection: COLLECTION, id, version: mapping.version() };
                 return Ok(Done::Unchanged(convert::to_proto(&mapping), record));

@@ -10,31 +10,47 @@ use super::report::{self, Side};
 use super::step::is_missing;
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
-use crate::import::plan::{self, Outcome, Plan, Planned};
+use crate::import::plan::{Outcome, Plan, Planned};
 use crate::import::row::Row;
-use crate::import::{self, report as rows, write};
+use crate::import::{self, remembered, write};
 
-/// What is to be remembered of rows, with their lines, and how many there were.
-type Remembered = (Vec<String>, Vec<i64>, i64);
+/// What rows were about, to be remembered.
+#[derive(Debug, Default)]
+pub struct About {
+    /// What they were about.
+    pub keys: Vec<String>,
+    /// For each of these, the line of its row.
+    pub lines: Vec<i64>,
+    /// Rows that are done with.
+    pub count: i64,
+}
+
+impl About {
+    /// Adds what the row on `line` is about.
+    pub fn add(&mut self, line: i64, keys: impl IntoIterator<Item = String>) {
+        self.keys.extend(keys);
+        self.lines.resize(self.keys.len(), line);
+    }
+}
 
 /// Compares rows of accounts; parents as well.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<Remembered, Fault> {
+pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<About, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let planned = import::account::plan(plan, rows).await?;
-    let ids: Vec<Uuid> = planned.iter().filter_map(|row| plan::matched(&row.keys)).collect();
+    let ids: Vec<Uuid> = planned.iter().filter_map(|row| row.record).collect();
     let scope = ctx.scope_of("contacts.account.read");
     let found = account::sql::get_many(&mut run.db().for_tenant(ctx).await?, ctx, &scope, &ids).await?;
     let here: HashMap<Uuid, Account> = found.into_iter().map(|account| (account.id(), account)).collect();
     let parents: Vec<&str> = planned.iter().filter_map(parent).collect();
     let linked = plan.linked(parents.iter().filter_map(|cell| plan.link.key(cell)).collect()).await?;
     let called = called(plan, &parents).await?;
-    let mut remembered = Remembered::default();
+    let mut about = About::default();
     for row in planned {
         let mut fields = Vec::new();
-        let before = plan::matched(&row.keys).and_then(|id| here.get(&id));
+        let before = row.record.and_then(|id| here.get(&id));
         if let (Outcome::Write(change), Some(before)) = (&row.outcome, before) {
             if let Some(decided) = &change.decided {
                 fields.extend(account::convert::differing(before, &decided.account));
@@ -54,37 +70,37 @@ pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
             account::convert::hide(&mut shown, ctx.fields(account::RESOURCE));
             report::add(told, &shown, Side::Here);
         }
-        count(told, row, account::COLLECTION, &fields, &mut remembered);
+        count(told, row, account::COLLECTION, &fields, &mut about);
     }
-    Ok(remembered)
+    Ok(about)
 }
 
 /// Compares rows of contacts.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<Remembered, Fault> {
+pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<About, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let planned = import::contact::plan(plan, rows).await?;
     let differ = planned.iter().filter(|row| matches!(row.outcome, Outcome::Write(_)));
-    let ids: Vec<Uuid> = differ.filter_map(|row| plan::matched(&row.keys)).collect();
+    let ids: Vec<Uuid> = differ.filter_map(|row| row.record).collect();
     let scope = ctx.scope_of("contacts.contact.read");
     let found = contact::sql::get_many(&mut run.db().for_tenant(ctx).await?, ctx, &scope, &ids).await?;
     let here: HashMap<Uuid, Contact> = found.into_iter().map(|contact| (contact.id(), contact)).collect();
     let dangling: Vec<&str> = planned.iter().flat_map(|row| &row.dangling).map(String::as_str).collect();
     let called = called(plan, &dangling).await?;
-    let mut remembered = Remembered::default();
+    let mut about = About::default();
     for row in planned {
         let mut fields = Vec::new();
-        if let (Outcome::Write(change), Some(before)) = (&row.outcome, plan::matched(&row.keys).and_then(|id| here.get(&id))) {
+        if let (Outcome::Write(change), Some(before)) = (&row.outcome, row.record.and_then(|id| here.get(&id))) {
             fields.extend(contact::convert::differing(before, &change.contact));
         }
         for cell in &row.dangling {
             report::dangling(told, row.line, cell, stands_in_a_file(plan, &called, cell));
         }
-        count(told, row, contact::COLLECTION, &fields, &mut remembered);
+        count(told, row, contact::COLLECTION, &fields, &mut about);
     }
-    Ok(remembered)
+    Ok(about)
 }
 
 fn parent(row: &Planned<import::account::Change>) -> Option<&str> {
@@ -102,7 +118,7 @@ async fn called(plan: &Plan<'_>, cells: &[&str]) -> Result<HashMap<String, i64>,
         return Ok(HashMap::new());
     }
     let ctx = plan.run.ctx();
-    rows::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await
+    remembered::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await
 }
 
 fn stands_in_a_file(plan: &Plan<'_>, called: &HashMap<String, i64>, cell: &str) -> bool {
@@ -110,7 +126,7 @@ fn stands_in_a_file(plan: &Plan<'_>, called: &HashMap<String, i64>, cell: &str) 
 }
 
 /// Counts a row, once.
-fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fields: &[&str], remembered: &mut Remembered) {
+fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fields: &[&str], about: &mut About) {
     told.row_count += 1;
     match &row.outcome {
         Outcome::Pass => told.deleted_count += 1,
@@ -119,12 +135,10 @@ fn count<W>(told: &mut pb::ReconciledFile, row: Planned<W>, collection: &str, fi
         Outcome::Keep => told.found_count += 1,
         Outcome::Write(_) => {
             told.found_count += 1;
-            let record = plan::matched(&row.keys).map(|id| name::format(collection, id)).unwrap_or_default();
+            let record = row.record.map(|id| name::format(collection, id)).unwrap_or_default();
             report::differing(told, row.line, &record, fields);
         }
     }
-    let (keys, lines, done) = remembered;
-    keys.extend(row.keys);
-    lines.resize(keys.len(), row.line);
-    *done += 1;
+    about.add(row.line, row.keys);
+    about.count += 1;
 }

@@ -9,9 +9,11 @@ use rapport_kit::jobs::{Asked, Jobs};
 use rapport_kit::{Ctx, Db, Fault, name};
 use rapport_proto::common::v1::Job;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::KIND;
 use super::step::{Checkpoint, Orders};
+use crate::import::order::Order;
 use crate::import::rpc::ordered;
 
 /// Files of one reconciliation.
@@ -62,17 +64,22 @@ impl Reconciliations {
         }
         let (mut input_files, mut orders) = (Vec::new(), Orders::default());
         for (index, sent) in request.files.into_iter().enumerate() {
-            let rules = sent.rules.ok_or_else(|| Fault::invalid(format!("files[{index}].rules"), "is required"))?;
-            if rules.r#match.as_ref().is_none_or(|by| by.by() == pb::import_match::By::Unspecified) {
-                return Err(Fault::invalid(format!("files[{index}].rules.match"), "is required"));
-            }
-            let (file, order) = ordered(&self.files, ctx, &sent.file, sent.source, rules, true).await?;
-            if order.format() != pb::ImportFormat::Csv {
-                return Err(Fault::invalid(format!("files[{index}].file"), "must be a CSV file: cards and workbooks are not compared"));
-            }
+            let (file, order) = self.ordered(ctx, sent).await.map_err(|fault| fault.within(&format!("files[{index}]")))?;
             input_files.push(file);
             orders.orders.push(order);
         }
         self.jobs.start(ctx, Asked { kind: KIND.name, request: orders.encode_to_vec(), input_files }).await
+    }
+
+    async fn ordered(&self, ctx: &Ctx, sent: pb::ReconciliationSource) -> Result<(Uuid, Order), Fault> {
+        let rules = sent.rules.ok_or_else(|| Fault::invalid("rules", "is required"))?;
+        if rules.r#match.as_ref().is_none_or(|by| by.by() == pb::import_match::By::Unspecified) {
+            return Err(Fault::invalid("rules.match", "is required"));
+        }
+        let (file, order) = ordered(&self.files, ctx, &sent.file, sent.source, rules, true).await?;
+        if order.format() != pb::ImportFormat::Csv {
+            return Err(Fault::invalid("file", "must be a CSV file: cards and workbooks are not compared"));
+        }
+        Ok((file, order))
     }
 }

@@ -6,13 +6,13 @@ use rapport_contacts_api::v1::ImportMode;
 use rapport_kit::jobs::{Committed, Run, Step};
 use rapport_kit::{Fault, name};
 
-use super::compare;
+use super::compare::{self, About};
 use crate::import::order::Order;
 use crate::import::plan::{self, Plan};
-use crate::import::step::{self as import, Place};
-use crate::import::{account, report as rows, write};
+use crate::import::row::Row;
+use crate::import::step::{Place, read};
+use crate::import::{account, remembered, write};
 use crate::layout::Resource;
-use crate::{account as of_accounts, contact as of_contacts};
 
 /// The files, as the job keeps what is asked for.
 #[derive(Clone, PartialEq, Message)]
@@ -57,20 +57,18 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     if !at.comparing && plan.mapping.resource == Resource::Contact {
         return run.commit(run.begin().await?, Step::to(&Checkpoint { file: at.file + 1, ..at })).await;
     }
-    let batch = import::read(run, *source, order, at.place).await?;
+    let batch = read(run, *source, order, at.place).await?;
     let told = &mut at.files[index];
-    let (keys, lines, done) = match (at.comparing, plan.mapping.resource) {
+    let about = match (at.comparing, plan.mapping.resource) {
         (false, _) => gather(&plan, batch.rows, told),
         (true, Resource::Account) => compare::accounts(&plan, batch.rows, told).await?,
         (true, Resource::Contact) => compare::contacts(&plan, batch.rows, told).await?,
     };
     let (place, file) = if batch.next.forgetting { (Place::default(), at.file + 1) } else { (batch.next, at.file) };
     let mut tx = run.begin().await?;
-    if !keys.is_empty() {
-        rows::remember(&mut tx, run.ctx(), run.id(), &keys, &lines).await?;
-    }
+    remembered::remember(&mut tx, run.ctx(), run.id(), &about.keys, &about.lines).await?;
     let next = Checkpoint { place, file, ..at };
-    run.commit(tx, Step { done, ..Step::to(&next) }).await
+    run.commit(tx, Step { done: about.count, ..Step::to(&next) }).await
 }
 
 /// What comes when every file was read: comparing them, then forgetting what was remembered of rows.
@@ -79,30 +77,28 @@ async fn turn(run: &Run, at: Checkpoint) -> Result<Committed, Fault> {
     if !at.comparing {
         return run.commit(tx, Step::to(&Checkpoint { comparing: true, file: 0, place: Place::default(), ..at })).await;
     }
-    let is_done = rows::forget(&mut tx, run.ctx(), run.id()).await?;
+    let is_done = remembered::forget(&mut tx, run.ctx(), run.id()).await?;
     let (found, all) = at.files.iter().fold((0, 0), |(found, all), file| (found + file.found_count, all + file.row_count));
     let message = Some(format!("{found} of {all} rows were found"));
     run.commit(tx, Step { ended: is_done, message, ..Step::to(&at) }).await
 }
 
 fn begun(order: &Order, file: uuid::Uuid) -> pb::ReconciledFile {
-    let is_of_accounts = order.rules.as_ref().is_some_and(|rules| rules.collection == of_accounts::COLLECTION);
-    let collection = if is_of_accounts { of_accounts::COLLECTION } else { of_contacts::COLLECTION }.to_owned();
+    let collection = order.rules.as_ref().map(|rules| rules.collection.clone()).unwrap_or_default();
     pb::ReconciledFile { file: name::format_own("contacts", "files", file), collection, ..pb::ReconciledFile::default() }
 }
 
 /// What other rows may call the accounts of these ones, and the sums of their numbers. Nothing counts as done by it.
-fn gather(plan: &Plan<'_>, rows: Vec<crate::import::row::Row>, told: &mut pb::ReconciledFile) -> (Vec<String>, Vec<i64>, i64) {
-    let (mut keys, mut lines) = (Vec::new(), Vec::new());
+fn gather(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> About {
+    let mut about = About::default();
     for mut row in rows {
         let line = row.line;
         let Ok((account, called)) = account::glance(plan, &mut row) else { continue };
         super::report::add(told, &account, super::report::Side::Source);
         let called = called.iter().filter(|key| !key.contains('\0'));
-        keys.extend(called.map(|key| write::called(key)));
-        lines.resize(keys.len(), line);
+        about.add(line, called.map(|key| write::called(key)));
     }
-    (keys, lines, 0)
+    about
 }
 
 /// Whether a row could not be decided about because its record is not there.

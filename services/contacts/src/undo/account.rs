@@ -11,16 +11,6 @@ use crate::account::{Account, COLLECTION, Fact, RESOURCE, Refusal, convert, rpc,
 use crate::merge::returned;
 use crate::{batch, events};
 
-/// What became of an account.
-enum Undone {
-    /// It is what it was.
-    Written,
-    /// It was already.
-    Nothing,
-    /// It waits for its children.
-    Waits,
-}
-
 /// Takes back what a job did to accounts; answers those that stay as they are, and how many were dealt with. The tree is
 /// held until the step ends.
 ///
@@ -41,9 +31,9 @@ pub async fn undo(tx: &mut Tx, run: &Run, pass: &mut Pass, spans: &[Span]) -> Re
     let (mut left, mut done) = (Vec::new(), 0);
     for span in spans {
         let name = name::format(COLLECTION, span.record);
-        let waited = seen.get(&span.record).is_some_and(|account| may_wait(*span, account)) && deletable.contains_key(&span.record);
+        let waits = seen.get(&span.record).is_some_and(|account| may_wait(*span, account));
         // The others were dealt with in the first pass.
-        if pass.again && !waited {
+        if pass.again && !waits {
             continue;
         }
         let undone = match seen.get(&span.record) {
@@ -51,16 +41,15 @@ pub async fn undo(tx: &mut Tx, run: &Run, pass: &mut Pass, spans: &[Span]) -> Re
             Some(_) if span.first == 1 && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(account) if account.is_deleted() && !deletable.contains_key(&span.record) => Err(batch::read_only(&name)),
             Some(_) if span.first > 1 && !changeable.contains_key(&span.record) => Err(batch::read_only(&name)),
-            Some(account) => undo_one(tx, run, *pass, *span, account.clone()).await,
+            Some(account) => undo_one(tx, run, *span, account.clone()).await,
         };
         match undone {
-            Ok(Undone::Waits) => {
+            Ok(is_written) => pass.advanced |= is_written,
+            Err(fault) if passes(&fault) => return Err(fault),
+            Err(_) if waits && !pass.last => {
                 pass.waited = true;
                 continue;
             }
-            Ok(Undone::Written) => pass.advanced = true,
-            Ok(Undone::Nothing) => {}
-            Err(fault) if passes(&fault) => return Err(fault),
             Err(fault) => left.push(Left { name, reason: fault.reason() }),
         }
         done += 1;
@@ -68,12 +57,14 @@ pub async fn undo(tx: &mut Tx, run: &Run, pass: &mut Pass, spans: &[Span]) -> Re
     Ok((left, done))
 }
 
-/// Whether the account is one that the job made and nobody has changed, so that it goes to the bin behind its children.
+/// Whether the account is one that the job made and that is not in the bin. Whatever keeps it from there is told in the
+/// last pass alone: until then it may go behind its children, and anybody may change it between two passes.
 fn may_wait(span: Span, account: &Account) -> bool {
-    span.first == 1 && span.unbroken && account.version() == span.last && !account.is_deleted()
+    span.first == 1 && (!account.is_deleted() || account.merged_into().is_some())
 }
 
-async fn undo_one(tx: &mut Tx, run: &Run, pass: Pass, span: Span, mut account: Account) -> Result<Undone, Fault> {
+/// Takes back what the job did to an account; false if it is what it was already.
+async fn undo_one(tx: &mut Tx, run: &Run, span: Span, mut account: Account) -> Result<bool, Fault> {
     let ctx = run.ctx();
     let is_untouched = span.unbroken && account.version() == span.last;
     let before = account.details().clone();
@@ -84,7 +75,7 @@ async fn undo_one(tx: &mut Tx, run: &Run, pass: Pass, span: Span, mut account: A
         }
         // One that is in the bin already is what it is to be, whoever put it there.
         if account.is_deleted() {
-            return Ok(Undone::Nothing);
+            return Ok(false);
         }
         account.delete(ctx.now())
     } else if account.is_deleted() && is_untouched {
@@ -100,19 +91,16 @@ async fn undo_one(tx: &mut Tx, run: &Run, pass: Pass, span: Span, mut account: A
         require_writable(run, &stands, &account)?;
         fact
     };
-    let Some(fact) = fact else { return Ok(Undone::Nothing) };
+    let Some(fact) = fact else { return Ok(false) };
     if !is_untouched {
         return Err(edited());
     }
     if fact == Fact::Deleted {
-        match tree::require_no_children(tx, ctx, account.id()).await {
-            Err(fault) if !pass.last && !passes(&fault) => return Ok(Undone::Waits),
-            free => free?,
-        }
+        tree::require_no_children(tx, ctx, account.id()).await?;
     } else if let Some(parent) = account.details().parent.filter(|parent| fact == Fact::Undeleted || before.parent != Some(*parent)) {
         tree::require_place(tx, ctx, account.id(), parent).await?;
     }
-    write(tx, run, &account, fact).await.map(|()| Undone::Written)
+    write(tx, run, &account, fact).await.map(|()| true)
 }
 
 async fn write(tx: &mut Tx, run: &Run, account: &Account, fact: Fact) -> Result<(), Fault> {

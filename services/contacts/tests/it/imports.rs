@@ -3,6 +3,7 @@
 mod accounts;
 mod cards;
 mod cells;
+mod compared;
 pub(crate) mod desk;
 mod edges;
 mod migration;

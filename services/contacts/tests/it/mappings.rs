@@ -136,6 +136,7 @@ async fn what_no_import_would_take_is_no_mapping() {
         change(&mut rules);
         pb::ImportMapping { rules: Some(rules), ..private() }
     };
+    let owner = |source: &str, owner: &str| pb::ImportOwner { source: source.to_owned(), owner: owner.to_owned() };
     for (spoilt, field) in [
         (pb::ImportMapping { display_name: String::new(), ..private() }, "import_mapping.display_name"),
         (pb::ImportMapping { header: Vec::new(), ..private() }, "import_mapping.header"),
@@ -148,6 +149,9 @@ async fn what_no_import_would_take_is_no_mapping() {
         (rules(&|rules| rules.columns[1].target = "Shoe size".to_owned()), "import_mapping.rules.columns[1].target"),
         (rules(&|rules| rules.columns[0].header = "Name".to_owned()), "import_mapping.rules.columns[0].header"),
         (rules(&|rules| rules.mode = pb::ImportMode::Update.into()), "import_mapping.rules.match"),
+        (rules(&|rules| rules.owners = vec![owner("", &desk.clerk.name())]), "import_mapping.rules.owners[0].source"),
+        (rules(&|rules| rules.owners = vec![owner("005A", &desk.clerk.name()), owner("005B", "Ada")]), "import_mapping.rules.owners[1].owner"),
+        (rules(&|rules| rules.owners = vec![owner("005A", &desk.clerk.name()); 2]), "import_mapping.rules.owners[1].source"),
     ] {
         assert_eq!(violation(&create(&desk, &desk.clerk, spoilt).await.expect_err(field)).0, field);
     }

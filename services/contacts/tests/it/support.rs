@@ -114,6 +114,12 @@ pub(crate) fn refusal(status: &Status) -> (Code, String) {
     (status.code(), status.get_details_error_info().map(|info| info.reason).unwrap_or_default())
 }
 
+/// The fields that a refusal names.
+pub(crate) fn violations(status: &Status) -> Vec<String> {
+    assert_eq!(refusal(status), (Code::InvalidArgument, "FIELD_INVALID".to_owned()), "{status:?}");
+    status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default().into_iter().map(|violation| violation.field).collect()
+}
+
 /// The one field that a refusal names, with what is wrong.
 pub(crate) fn violation(status: &Status) -> (String, String) {
     assert_eq!(refusal(status), (Code::InvalidArgument, "FIELD_INVALID".to_owned()), "{status:?}");

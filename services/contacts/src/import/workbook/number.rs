@@ -5,11 +5,13 @@
 use chrono::{Days, NaiveDate};
 
 /// Seconds of a day.
-const DAY: i64 = 86_400;
+const DAY: i32 = 86_400;
 /// The most digits that a format pads a number to: more than any number has.
 const WIDEST: usize = 32;
 /// The last day that workbooks know, 31 December 9999.
-const LAST: i64 = 2_958_465;
+const LAST: i32 = 2_958_465;
+/// What 1 January 1904 is in workbooks that count from 1900: those that count from it are that many days behind.
+const BEHIND: i32 = 1462;
 
 /// How numbers look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,12 +108,12 @@ fn plain(text: &str, value: f64) -> String {
 
 fn moment(value: f64, look: Look, is_1904: bool) -> Option<String> {
     let day_count = value.floor();
-    if !(0.0..=2_958_465.0).contains(&day_count) {
+    if !(0.0..=f64::from(LAST)).contains(&day_count) {
         return None;
     }
     // Both are whole and small.
-    let mut days: i64 = format!("{day_count:.0}").parse().ok()?;
-    let mut seconds: i64 = format!("{:.0}", (value - day_count) * 86_400.0).parse().ok()?;
+    let mut days: i32 = format!("{day_count:.0}").parse().ok()?;
+    let mut seconds: i32 = format!("{:.0}", (value - day_count) * f64::from(DAY)).parse().ok()?;
     if seconds == DAY {
         (days, seconds) = (days + 1, 0);
     }
@@ -126,14 +128,14 @@ fn moment(value: f64, look: Look, is_1904: bool) -> Option<String> {
 }
 
 /// The day of this number. The first program took 1900 for a leap year, and every other one does since.
-fn day(number: i64, is_1904: bool) -> Option<NaiveDate> {
-    let (year, month, date) = match (is_1904, number) {
-        (true, _) => (1904, 1, 1),
-        (false, 1..=59) => (1899, 12, 31),
-        (false, 61..=LAST) => (1899, 12, 30),
-        (false, _) => return None,
+fn day(number: i32, is_1904: bool) -> Option<NaiveDate> {
+    let number = if is_1904 { number + BEHIND } else { number };
+    let date = match number {
+        1..=59 => 31,
+        61..=LAST => 30,
+        _ => return None,
     };
-    NaiveDate::from_ymd_opt(year, month, date)?.checked_add_days(Days::new(u64::try_from(number).ok()?))
+    NaiveDate::from_ymd_opt(1899, 12, date)?.checked_add_days(Days::new(u64::try_from(number).ok()?))
 }
 
 #[cfg(test)]
@@ -165,6 +167,9 @@ mod tests {
             ("44197", Look::Day, false, "2021-01-01"),
             ("42735", Look::Day, true, "2021-01-01"),
             ("0", Look::Day, true, "1904-01-01"),
+            ("2957003", Look::Day, true, "9999-12-31"),
+            ("2957004", Look::Day, true, "2957004"),
+            ("2958465", Look::Day, false, "9999-12-31"),
             ("1", Look::Day, false, "1900-01-01"),
             ("59", Look::Day, false, "1900-02-28"),
             ("60", Look::Day, false, "60"),

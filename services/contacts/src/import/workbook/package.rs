@@ -2,6 +2,9 @@
 //!
 //! Guarantees: what the directory says is bounded before anything is unpacked, and no part is unpacked further than it
 //! says; a part whose length or checksum is another one is refused.
+//!
+//! It is read here and by no library: a file stands in the database in chunks, of which a few are in memory at a time,
+//! and libraries want the whole of it to move about in.
 
 use std::collections::HashMap;
 

@@ -68,10 +68,9 @@ impl Xml {
 ///
 /// # Errors
 /// As [`Xml::feed`] and [`Xml::finish`].
-pub fn read_whole(bytes: &[u8], take: impl FnMut(Mark<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+pub fn read_whole(bytes: &[u8], mut take: impl FnMut(Mark<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
     let mut xml = Xml::default();
     // A small part may be longer than a mark.
-    let mut take = take;
     bytes.chunks(LONGEST / 2).try_for_each(|bytes| xml.feed(bytes, &mut take))?;
     xml.finish()
 }

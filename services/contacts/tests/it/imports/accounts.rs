@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::ImportMode;
 use rapport_contacts_api::v1::import_match::By;
+use rapport_proto::common::v1::GrantLevel;
 
 use super::desk::{Desk, column, counts, refusals, rules};
 
@@ -108,4 +109,18 @@ async fn a_feed_that_knows_of_no_merge_reaches_the_account_that_goes_on() {
     let (_, report) = desk.import(update.as_bytes(), rules(&["Number", "Sector"], ImportMode::Update, by(By::Number, ""))).await;
     assert_eq!(counts(&report), [0, 1, 0, 0]);
     assert_eq!(live(&desk).await["Acme"].sector, "steel");
+
+    // Whoever does not see that account makes no second one with an id of it.
+    let own = desk.identity.role(desk.tenant, &["contacts.account.*", "contacts.import.*", "files.*", "jobs.*"], Vec::new());
+    let blind = desk.identity.user(desk.tenant, None, own, GrantLevel::Own);
+    let rules = rules(&columns, ImportMode::CreateOrUpdate, by(By::ExternalId, "erp"));
+    for id in [1, 2] {
+        let file = desk.upload_as(&blind, "accounts.csv", format!("Name,Sector,External id - erp\nAcme again,,{id}\n").as_bytes()).await;
+        let request = pb::StartImportRequest { file, rules: Some(rules.clone()), ..pb::StartImportRequest::default() };
+        let job = desk.imports().start_import(blind.request(request)).await.expect("the import is started").into_inner().name;
+        desk.succeeded(&job).await;
+        let report = desk.report(&job).await;
+        assert_eq!((counts(&report), refusals(&report)), ([0, 0, 0, 1], vec![("EXTERNAL_ID_TAKEN", 1)]), "{id}");
+    }
+    assert_eq!(live(&desk).await.len(), 1);
 }

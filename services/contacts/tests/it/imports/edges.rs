@@ -1,6 +1,8 @@
 //! What goes wrong at the edges of steps, of trees and of jobs.
 
-use rapport_contacts::import::leftover;
+use std::time::Duration;
+
+use rapport_contacts::import::remembered;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::ImportMode;
 use rapport_contacts_api::v1::import_match::By;
@@ -43,6 +45,37 @@ async fn undoing_an_import_leaves_no_account_below_a_deleted_one() {
     let after = desk.live_accounts().await;
     assert_eq!(after.keys().map(String::as_str).collect::<Vec<_>>(), ["Branch", "Edited", "Root"]);
     assert_eq!((&after["Edited"].parent, &after["Branch"].parent), (&live["Branch"].name, &live["Root"].name));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_edited_while_its_import_is_undone_is_named() {
+    let desk = Desk::with_jobs(0).await;
+    let begun = async |text: &[u8]| {
+        let file = desk.upload("accounts.csv", text).await;
+        let request = pb::StartImportRequest { file, rules: Some(tree()), ..pb::StartImportRequest::default() };
+        desk.start(request).await.expect("the import is started").name
+    };
+    let job = begun(b"Name,Parent\nLeaf,Branch\nBranch,Root\nRoot,\n").await;
+    let worker = desk.worker();
+    desk.succeeded(&job).await;
+    assert!(worker.stop(Duration::from_secs(5)).await);
+    let live = desk.live_accounts().await;
+    let request = common::UndoJobRequest { name: job };
+    let undo = desk.jobs().undo_job(desk.clerk.request(request)).await.expect("it can be undone").into_inner().name;
+    // The first pass takes the leaf back; both others wait.
+    while desk.live_accounts().await.contains_key("Leaf") {
+        desk.die_at(Window::AfterStepCommit).await;
+        desk.end_leases().await;
+    }
+    assert_eq!(desk.live_accounts().await.keys().map(String::as_str).collect::<Vec<_>>(), ["Branch", "Root"]);
+    edit(&desk, &live["Root"]).await;
+    let _survivor = desk.worker();
+    let undo = desk.succeeded(&undo).await;
+    assert_eq!((undo.done_count, undo.refused_count), (3, 1));
+    let [file] = undo.output_files.as_slice() else { panic!("one file: {undo:?}") };
+    let left = String::from_utf8(desk.download(file).await).expect("text");
+    assert_eq!(left, format!("Name,Reason\r\n{},EDITED_SINCE\r\n", live["Root"].name));
+    assert_eq!(desk.live_accounts().await.keys().map(String::as_str).collect::<Vec<_>>(), ["Root"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,8 +149,16 @@ async fn what_a_cancelled_import_remembered_is_cleared_and_what_a_running_one_do
     worker.stop(std::time::Duration::from_secs(5)).await;
     let others: Vec<String> = many(2200).lines().enumerate().filter(|(at, _)| *at == 0 || *at > 1200).map(|(_, line)| format!("{line}\n")).collect();
     let running = begin(others.concat()).await;
-    leftover::clear(&desk.system()).await.expect("it is cleared");
+    // The reports of jobs stay as long as these.
+    sqlx::query(
+        "insert into import_reports select tenant_id, gen_random_uuid(), owner_id, dry_run, 0, 0, 0, 0, refusals from import_reports limit 1",
+    )
+    .execute(&mut desk.superuser().await)
+    .await
+    .expect("the report of a job that is gone");
+    remembered::clear(&desk.system()).await.expect("it is cleared");
     assert_eq!(desk.count("import_keys").await, of_one, "what the running one remembers stays");
+    assert_eq!(desk.count("import_reports").await, 2);
     desk.end_leases().await;
     let _worker = desk.worker();
     desk.succeeded(&running).await;

@@ -6,21 +6,22 @@ use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::import_match::By;
 use rapport_contacts_api::v1::{ImportLayout, ImportMode};
 use rapport_kit::tasks::Window;
+use rapport_kit::testing::Subject;
 use rapport_proto::common::v1::GrantLevel;
 use tonic::Code;
 
 use super::desk::{Desk, column, counts, refusals};
 use super::published::shared;
-use crate::support::refusal;
+use crate::support::{refusal, violations};
 
 /// Children above parents, an account that was deleted, parents that stand nowhere.
-const ACCOUNTS: &str = "Id,IsDeleted,Name,ParentId,BillingStreet,BillingCity,BillingCountry,Phone,NumberOfEmployees,Description,OwnerId\n\
+pub(super) const ACCOUNTS: &str = "Id,IsDeleted,Name,ParentId,BillingStreet,BillingCity,BillingCountry,Phone,NumberOfEmployees,Description,OwnerId\n\
     001A,0,Acme,001B,1 Main St,Springfield,United States,+12025550123,10,left out,005A\n\
     001B,0,Acme Holding,,,,,,20,,005B\n\
     001C,1,Gone,,,,,,5,,005A\n\
     001D,0,Orphan,001Z,,,,,7,,005A\n\
     001E,0,Below Gone,001C,,,,,,,005A\n";
-const CONTACTS: &str = "Id,IsDeleted,AccountId,LastName,FirstName,Email,MobilePhone,MailingCity,MailingCountry,OwnerId\n\
+pub(super) const CONTACTS: &str = "Id,IsDeleted,AccountId,LastName,FirstName,Email,MobilePhone,MailingCity,MailingCountry,OwnerId\n\
     003A,0,001A,Kaya,Ayşe,ayse@example.org,+905321234567,Paris,France,005A\n\
     003B,0,001Z,Nowhere,Nil,,,,,005A\n\
     003C,0,001C,Former,Ann,,,,,005A\n\
@@ -28,13 +29,13 @@ const CONTACTS: &str = "Id,IsDeleted,AccountId,LastName,FirstName,Email,MobilePh
     003E,0,,Free,Fay,fay@example.org,,,,005A\n";
 
 /// A file of a migration as it was looked at, with the rules that its layout suggests.
-struct Exported {
-    file: String,
-    rules: pb::ImportRules,
+pub(super) struct Exported {
+    pub(super) file: String,
+    pub(super) rules: pb::ImportRules,
 }
 
 impl Exported {
-    async fn look(desk: &Desk, collection: &str, text: &str, layout: ImportLayout) -> Self {
+    pub(super) async fn look(desk: &Desk, collection: &str, text: &str, layout: ImportLayout) -> Self {
         let file = desk.upload("export.csv", text.as_bytes()).await;
         let told = desk.inspect_as(collection, &file).await.expect("it is told");
         assert_eq!(told.layout(), layout);
@@ -49,7 +50,7 @@ impl Exported {
         Self { file, rules }
     }
 
-    fn owned(mut self, owners: &[(&str, &str)]) -> Self {
+    pub(super) fn owned(mut self, owners: &[(&str, &str)]) -> Self {
         let owner = |(source, owner): &(&str, &str)| pb::ImportOwner { source: (*source).to_owned(), owner: (*owner).to_owned() };
         self.rules.owners = owners.iter().map(owner).collect();
         self
@@ -62,7 +63,7 @@ impl Exported {
     }
 
     /// Loads it after a dry run that has to tell the same.
-    async fn load(&self, desk: &Desk) -> pb::ImportReport {
+    pub(super) async fn load(&self, desk: &Desk) -> pb::ImportReport {
         let (_, dry) = desk.import_file(&self.file, self.rules.clone(), true).await;
         let (_, real) = desk.import_file(&self.file, self.rules.clone(), false).await;
         let told = |report: &pb::ImportReport| {
@@ -75,12 +76,16 @@ impl Exported {
 }
 
 async fn started(desk: &Desk, files: &[&Exported]) -> String {
-    let source = |exported: &&Exported| pb::ReconciliationSource { file: exported.file.clone(), source: None, rules: Some(exported.rules.clone()) };
-    let request = pb::StartReconciliationRequest { files: files.iter().map(source).collect() };
-    desk.reconciliations().start_reconciliation(desk.clerk.request(request)).await.expect("it is started").into_inner().name
+    started_by(desk, &desk.clerk, files).await
 }
 
-async fn told(desk: &Desk, job: &str) -> Vec<pb::ReconciledFile> {
+pub(super) async fn started_by(desk: &Desk, who: &Subject, files: &[&Exported]) -> String {
+    let source = |exported: &&Exported| pb::ReconciliationSource { file: exported.file.clone(), source: None, rules: Some(exported.rules.clone()) };
+    let request = pb::StartReconciliationRequest { files: files.iter().map(source).collect() };
+    desk.reconciliations().start_reconciliation(who.request(request)).await.expect("it is started").into_inner().name
+}
+
+pub(super) async fn told(desk: &Desk, job: &str) -> Vec<pb::ReconciledFile> {
     let request = pb::GetReconciliationRequest { job: job.to_owned() };
     let files = desk.reconciliations().get_reconciliation(desk.clerk.request(request)).await.expect("a report").into_inner().files;
     for file in &files {
@@ -97,7 +102,7 @@ async fn compare(desk: &Desk, files: &[&Exported]) -> Vec<pb::ReconciledFile> {
 }
 
 /// Found, differing, missing, deleted, not compared, called something that is not loaded, called something that is nowhere.
-fn figures(file: &pb::ReconciledFile) -> [i64; 7] {
+pub(super) fn figures(file: &pb::ReconciledFile) -> [i64; 7] {
     [
         file.found_count,
         file.differing_count,
@@ -338,6 +343,27 @@ async fn a_reconciliation_is_of_tables_that_the_caller_may_import_and_is_told_as
         let request = desk.clerk.request(pb::StartReconciliationRequest { files });
         let refused = desk.reconciliations().start_reconciliation(request).await.expect_err("it makes no sense");
         assert_eq!(refusal(&refused), (Code::InvalidArgument, "FIELD_INVALID".to_owned()));
+    }
+    let other = desk.upload("people.vcf", b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Kaya\r\nEND:VCARD\r\n").await;
+    let rules = |change: &dyn Fn(&mut pb::ImportRules)| {
+        let mut rules = contacts.rules.clone();
+        change(&mut rules);
+        pb::ReconciliationSource { rules: Some(rules), ..source.clone() }
+    };
+    let in_utf_9 = Some(pb::ImportSource { encoding: "utf-9".to_owned(), ..pb::ImportSource::default() });
+    for (second, field) in [
+        (pb::ReconciliationSource { file: "nobody".to_owned(), ..source.clone() }, "files[1].file"),
+        (pb::ReconciliationSource { file: other, ..rules(&|rules| rules.columns.clear()) }, "files[1].file"),
+        (pb::ReconciliationSource { source: in_utf_9, ..source.clone() }, "files[1].source.encoding"),
+        (pb::ReconciliationSource { rules: None, ..source.clone() }, "files[1].rules"),
+        (rules(&|rules| rules.r#match = None), "files[1].rules.match"),
+        (rules(&|rules| rules.columns[1].header = "Shoe size".to_owned()), "files[1].rules.columns[1].header"),
+        (rules(&|rules| rules.owners = vec![pb::ImportOwner::default()]), "files[1].rules.owners[0].source"),
+    ] {
+        let files = vec![source.clone(), second];
+        let request = desk.clerk.request(pb::StartReconciliationRequest { files });
+        let refused = desk.reconciliations().start_reconciliation(request).await.expect_err(field);
+        assert_eq!(violations(&refused).first().map(String::as_str), Some(field));
     }
     let reader = desk.identity.role(desk.tenant, &["contacts.contact.*", "files.*", "jobs.*", "contacts.import.read"], Vec::new());
     let reader = desk.identity.user(desk.tenant, None, reader, GrantLevel::All);
