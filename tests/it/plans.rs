@@ -102,6 +102,7 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     for caller in readers.iter().chain([&administrator]) {
         ask(&testing::channel(&running), caller, &account, &contact).await;
     }
+    bring_back(&testing::channel(&running), &administrator, &contact).await;
     running.stop().await;
     all_ended(&service.logins, "contacts").await;
     assert_eq!(scans(&service.logins, &tables).await, before, "tables that were scanned as a whole, and how often, against before");
@@ -170,6 +171,15 @@ async fn merge_accounts(service: &TestService, who: &Subject, survivor: &str) {
     let loser = AccountServiceClient::new(service.channel.clone()).create_account(who.request(request)).await.expect("an account").into_inner().name;
     let request = contacts::MergeAccountsRequest { survivor: survivor.to_owned(), loser, ..contacts::MergeAccountsRequest::default() };
     MergeServiceClient::new(service.channel.clone()).merge_accounts(who.request(request)).await.expect("a merge");
+}
+
+/// Looks for merges of its accounts that were taken back while the contact lay in the bin.
+async fn bring_back(channel: &Channel, who: &Subject, contact: &str) {
+    let mut people = ContactServiceClient::new(channel.clone());
+    let request = contacts::DeleteContactRequest { name: contact.to_owned(), etag: String::new() };
+    people.delete_contact(who.request(request)).await.expect("in the bin");
+    let request = contacts::UndeleteContactRequest { name: contact.to_owned(), etag: String::new() };
+    people.undelete_contact(who.request(request)).await.expect("back from the bin");
 }
 
 /// Every kind of reading, with every filter and order.
