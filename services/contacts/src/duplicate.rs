@@ -10,6 +10,9 @@
 pub mod check;
 pub mod compare;
 pub mod convert;
+mod email;
+#[cfg(test)]
+mod generated;
 pub mod keys;
 pub mod pair;
 pub mod pair_sql;
