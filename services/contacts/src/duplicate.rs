@@ -11,6 +11,8 @@ pub mod check;
 pub mod compare;
 pub mod convert;
 mod email;
+pub mod follow;
+pub mod found_sql;
 #[cfg(test)]
 mod generated;
 pub mod keys;
