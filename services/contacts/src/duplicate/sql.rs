@@ -54,6 +54,16 @@ pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
     Ok(first.is_some())
 }
 
+/// Lets the transaction give way: it stops waiting for a lock before the database, after a second, breaks off one of two
+/// transactions that wait for each other, which could be a caller's.
+///
+/// # Errors
+/// What the database answers.
+pub async fn give_way(tx: &mut Tx) -> Result<(), Fault> {
+    sqlx::query!("set local lock_timeout = '500ms'").execute(tx.conn()).await?;
+    Ok(())
+}
+
 /// Records that wait for their keys, the longest waiting behind row `after` first; they wait to be compared from then on.
 /// With them the last row.
 ///

@@ -2,9 +2,10 @@
 //! records that they share one with.
 //!
 //! Guarantees: a record leaves the queue in the transaction that writes what was found, so that nothing is lost when a
-//! process dies; its keys are committed before it is compared, so that of two records that are written at once, one at
-//! least meets the other, however many processes work. At most 200 records are held at a time with 12 keys each; pairs are
-//! scored 1,000 at a time, beside what the service answers, and those that the rules take for the same are kept until all are.
+//! process dies or gives way to a caller; its keys are committed before it is compared, so that of two records that are
+//! written at once, one at least meets the other, however many processes work. At most 200 records are held at a time with
+//! 12 keys each; pairs are scored 1,000 at a time, beside what the service answers, and those that the rules take for the
+//! same are kept until all are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -72,6 +73,7 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
         return Ok(false);
     }
     let mut tx = system.begin().await?;
+    sql::give_way(&mut tx).await?;
     let (unkeyed, last_unkeyed) = sql::take_unkeyed(&mut tx, place.unkeyed).await?;
     for ((tenant, kind), ids) in by_kind(&unkeyed) {
         let records = sql::profiles(tx.conn(), tenant, kind, &ids).await?;
@@ -84,6 +86,7 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     tx.commit().await?;
 
     let mut tx = system.begin().await?;
+    sql::give_way(&mut tx).await?;
     let (keyed, last_keyed) = sql::take_keyed(&mut tx, place.keyed).await?;
     // Contacts before accounts, as merges lock them.
     for ((tenant, kind), ids) in by_kind(&keyed).into_iter().rev() {
