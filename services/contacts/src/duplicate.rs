@@ -10,6 +10,11 @@
 pub mod check;
 pub mod compare;
 pub mod convert;
+mod email;
+pub mod follow;
+pub mod found_sql;
+#[cfg(test)]
+mod generated;
 pub mod keys;
 pub mod pair;
 pub mod pair_sql;

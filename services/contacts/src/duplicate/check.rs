@@ -127,9 +127,12 @@ pub async fn find(db: &Db, ctx: &Ctx, kind: Kind, rules: &[&Details], mut record
     }
     let scope = ctx.scope_of(&format!("{}.read", kind.resource()));
     let candidates = sql::sharing(&mut db.for_tenant(ctx).await?, ctx, kind, &scope, sharing.keys().copied().collect()).await?;
+    // Of one record every candidate is its own; making the keys of each costs more than comparing it.
+    let is_one = records.len() == 1;
     for candidate in candidates {
-        let shared = keys::of(kind, &candidate.profile);
-        let positions: BTreeSet<usize> = shared.iter().filter_map(|key| sharing.get(key)).flatten().copied().collect();
+        let shared = if is_one { Vec::new() } else { keys::of(kind, &candidate.profile) };
+        let of_shared = shared.iter().filter_map(|key| sharing.get(key)).flatten().copied();
+        let positions: BTreeSet<usize> = of_shared.chain(is_one.then_some(0)).collect();
         for position in positions {
             let (Some(record), Some(found)) = (records.get(position), found.get_mut(position)) else { continue };
             if record.id == Some(candidate.id) {

@@ -97,6 +97,14 @@ impl Pair {
         Ok(true)
     }
 
+    /// What was said of it, said of the pair that `survivor` makes in the place of `loser`; none if the pair is of these two.
+    #[must_use]
+    pub fn follow(self, loser: Uuid, survivor: Uuid) -> Option<Self> {
+        let other = if self.first == loser { self.second } else { self.first };
+        let (id, first, second) = identify(survivor, other);
+        (other != survivor).then_some(Self { id, version: 1, first, second, ..self })
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -143,6 +151,14 @@ mod tests {
     #[test]
     fn two_records_are_one_pair_in_either_order() {
         assert_eq!(identify(Uuid::max(), Uuid::nil()), identify(Uuid::nil(), Uuid::max()));
+    }
+
+    #[test]
+    fn what_was_said_of_a_pair_follows_the_record_that_went_on() {
+        let (loser, survivor, other) = (Uuid::nil(), Uuid::from_u128(7), Uuid::max());
+        let followed = pair(false).follow(loser, survivor).unwrap();
+        assert_eq!((followed.id(), followed.records()), (identify(survivor, other).0, [survivor, other]));
+        assert_eq!(pair(false).follow(loser, other), None);
     }
 
     #[test]

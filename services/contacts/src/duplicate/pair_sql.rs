@@ -162,3 +162,64 @@ pub async fn review(conn: &mut Conn, ctx: &Ctx, pair: &Pair, entry: Entry) -> Re
     .await?;
     Ok(written.is_some())
 }
+
+/// The last `most` pairs of a record whose records people have told apart.
+///
+/// # Errors
+/// What the database answers.
+pub async fn told_apart(conn: &mut Conn, ctx: &Ctx, kind: Kind, record: Uuid, most: i64) -> Result<Vec<Pair>, Fault> {
+    let mut query = QueryBuilder::<Postgres>::new(format!("select {COLUMNS} from duplicate_pairs p where p.tenant_id = "));
+    query.push_bind(ctx.tenant()).push(" and p.kind = ").push_bind(kind.number());
+    query.push(" and (p.first_id = ").push_bind(record).push(" or p.second_id = ").push_bind(record);
+    query.push(") and p.state = ").push_bind(Verdict::NotDuplicate.number());
+    query.push(" order by p.reviewed_at desc, p.id limit ").push_bind(most);
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
+}
+
+/// Writes pairs as somebody's first judgement of them, but for those that people have judged already; answers what was
+/// written. They are in the order of their ids.
+///
+/// # Errors
+/// What the database answers.
+pub async fn put_followed(conn: &mut Conn, ctx: &Ctx, pairs: &[Pair]) -> Result<Vec<Pair>, Fault> {
+    let of = |value: fn(&Pair) -> Uuid| -> Vec<Uuid> { pairs.iter().map(value).collect() };
+    let reviewers: (Vec<Option<i16>>, Vec<Option<Uuid>>) =
+        pairs.iter().map(|pair| (pair.reviewer.map(|reviewer| reviewer.kind.number()), pair.reviewer.map(|reviewer| reviewer.id))).unzip();
+    let written = sqlx::query_scalar!(
+        r#"insert into duplicate_pairs as known (tenant_id, id, version, kind, first_id, second_id, score, reasons, state, gone,
+             reviewer_kind, reviewer_id, created_at, reviewed_at)
+           select $1, id, 1, kind, first_id, second_id, score, reasons, 2, gone, reviewer_kind, reviewer_id, $2, reviewed_at
+           from unnest($3::uuid[], $4::smallint[], $5::uuid[], $6::uuid[], $7::integer[], $8::jsonb[], $9::boolean[], $10::smallint[],
+             $11::uuid[], $12::timestamptz[])
+             f(id, kind, first_id, second_id, score, reasons, gone, reviewer_kind, reviewer_id, reviewed_at)
+           on conflict (tenant_id, id) do update set version = 1, state = 2, reviewer_kind = excluded.reviewer_kind,
+             reviewer_id = excluded.reviewer_id, reviewed_at = excluded.reviewed_at where known.version = 0
+           returning id"#,
+        ctx.tenant(),
+        ctx.now(),
+        &of(|pair| pair.id),
+        &pairs.iter().map(|pair| pair.kind.number()).collect::<Vec<i16>>(),
+        &of(|pair| pair.first),
+        &of(|pair| pair.second),
+        &pairs.iter().map(|pair| pair.score).collect::<Vec<i32>>(),
+        &pairs.iter().map(|pair| Json(pair.reasons.as_slice())).collect::<Vec<_>>() as _,
+        &pairs.iter().map(|pair| pair.gone).collect::<Vec<bool>>(),
+        &reviewers.0 as _,
+        &reviewers.1 as _,
+        &pairs.iter().map(|pair| pair.reviewed_at).collect::<Vec<_>>() as _
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut query = QueryBuilder::<Postgres>::new(format!("select {COLUMNS} from duplicate_pairs p where p.tenant_id = "));
+    query.push_bind(ctx.tenant()).push(" and p.id = any(").push_bind(written).push(") order by p.id");
+    query.build().fetch_all(conn).await?.iter().map(read).collect()
+}
+
+/// Writes the journal entries of pairs that were written in the same transaction.
+///
+/// # Errors
+/// What the database answers.
+pub async fn record(conn: &mut Conn, entries: Vec<Entry>) -> Result<(), Fault> {
+    sqlx::query_scalar!("select kit.record_all($1)", entries as _).fetch_one(conn).await?;
+    Ok(())
+}

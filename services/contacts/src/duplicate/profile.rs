@@ -9,7 +9,7 @@ use super::sound::letters;
 use crate::account::{self, Account};
 use crate::address::Address;
 use crate::contact::model::BirthDate;
-use crate::contact::{self, Contact};
+use crate::contact::{self, Contact, Person};
 use crate::contact_point::{ContactPoint, Kind as PointKind};
 use crate::external_id::ExternalId;
 use crate::search::Kind;
@@ -169,23 +169,34 @@ impl Profile {
     /// Of a contact.
     #[must_use]
     pub fn of_contact(details: &contact::Details) -> Self {
-        let person = &details.person;
+        Self::of_person(&details.person, &details.external_ids)
+    }
+
+    /// Of what a contact is compared by.
+    #[must_use]
+    pub fn of_person(person: &Person, ids: &[ExternalId]) -> Self {
         let mut profile =
             Self { given: letters(&person.given_name), family: letters(&person.family_name), birth: person.birth_date, ..Self::default() };
         profile.take_points(&person.contact_points);
         profile.take_addresses(&person.addresses);
-        profile.take_ids(&details.external_ids);
+        profile.take_ids(ids);
         profile
     }
 
     /// Of an account.
     #[must_use]
     pub fn of_account(details: &account::Details) -> Self {
-        let mut profile = Self { name: name_of(&details.display_name), ..Self::default() };
-        profile.take_points(&details.profile.contact_points);
-        profile.take_addresses(&details.profile.addresses);
-        profile.take_ids(&details.external_ids);
-        let site = host(&details.profile.website);
+        Self::of_organisation(&details.display_name, &details.profile, &details.external_ids)
+    }
+
+    /// Of what an account is compared by.
+    #[must_use]
+    pub fn of_organisation(display_name: &str, details: &account::model::Profile, ids: &[ExternalId]) -> Self {
+        let mut profile = Self { name: name_of(display_name), ..Self::default() };
+        profile.take_points(&details.contact_points);
+        profile.take_addresses(&details.addresses);
+        profile.take_ids(ids);
+        let site = host(&details.website);
         let of_mail = profile.emails.iter().filter_map(|email| email.rsplit_once('@')).map(|(_, host)| host.to_owned());
         let domains = site.into_iter().chain(of_mail).filter(|host| !PUBLIC_HOSTS.contains(&host.as_str()));
         profile.domains = few(domains);

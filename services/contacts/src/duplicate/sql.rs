@@ -1,4 +1,4 @@
-//! Statements about keys, the queue, and what is found by comparing.
+//! Statements about keys, the queue, and the records that are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,9 @@ use sqlx::types::Json;
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::pair::identify;
-use super::rule::{Match, Reason};
+use super::Profile;
+use crate::contact::Person;
+use crate::external_id::ExternalId;
 use crate::search::Kind;
 use crate::{account, contact};
 
@@ -44,17 +45,6 @@ pub struct Keyed {
     pub keys: Vec<i64>,
 }
 
-/// Two records that were compared in these versions.
-#[derive(Debug, Clone)]
-pub struct Compared {
-    /// One record with its version.
-    pub one: (Uuid, i64),
-    /// The other one.
-    pub other: (Uuid, i64),
-    /// What the rules say; none if they do not take them for the same.
-    pub found: Option<Match>,
-}
-
 /// Whether any record waits.
 ///
 /// # Errors
@@ -62,6 +52,16 @@ pub struct Compared {
 pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
     let first = sqlx::query_scalar!("select id from duplicate_queue order by id limit 1").fetch_optional(conn).await?;
     Ok(first.is_some())
+}
+
+/// Lets the transaction give way: it stops waiting for a lock before the database, after a second, breaks off one of two
+/// transactions that wait for each other, which could be a caller's.
+///
+/// # Errors
+/// What the database answers.
+pub async fn give_way(tx: &mut Tx) -> Result<(), Fault> {
+    sqlx::query!("set local lock_timeout = '500ms'").execute(tx.conn()).await?;
+    Ok(())
 }
 
 /// Records that wait for their keys, the longest waiting behind row `after` first; they wait to be compared from then on.
@@ -192,10 +192,7 @@ pub async fn candidates(conn: &mut Conn, tenant: Uuid, sets: &[Vec<i64>]) -> Res
 /// # Errors
 /// What the database answers.
 pub async fn sharing(conn: &mut Conn, ctx: &Ctx, kind: Kind, scope: &Scope, keys: Vec<i64>) -> Result<Vec<Candidate>, Fault> {
-    let mut query = match kind {
-        Kind::Account => account::sql::select(ctx),
-        Kind::Contact => contact::sql::select(ctx),
-    };
+    let mut query = select(kind, ctx.tenant());
     query.push(" and c.deleted_at is null and c.id = any(array(select unnest(held.ids) from unnest(").push_bind(keys);
     query.push("::bigint[]) sought(key) cross join lateral (select array_agg(few.record_id) as ids from (");
     query.push("select k.record_id from duplicate_keys k where k.tenant_id = ").push_bind(ctx.tenant());
@@ -241,106 +238,47 @@ pub async fn told_apart(conn: &mut Conn, tenant: Uuid, records: &[Uuid]) -> Resu
     Ok(rows.into_iter().map(|row| (row.one, row.other)).collect())
 }
 
-/// Says of the pairs of a tenant's records whether one of each is in the bin.
-///
-/// # Errors
-/// What the database answers.
-pub async fn settle_gone(tx: &mut Tx, tenant: Uuid, kind: Kind, records: &[Uuid]) -> Result<(), Fault> {
-    let mut query = QueryBuilder::<Postgres>::new(format!(
-        "update duplicate_pairs p set gone = s.gone from (
-           select q.id, not (f.deleted_at is null and s.deleted_at is null) as gone from duplicate_pairs q
-             join {table} f on f.tenant_id = q.tenant_id and f.id = q.first_id join {table} s on s.tenant_id = q.tenant_id and s.id = q.second_id
-           where q.tenant_id = ",
-        table = kind.collection()
-    ));
-    query.push_bind(tenant).push(" and (q.first_id = any(").push_bind(records.to_vec());
-    query.push(") or q.second_id = any(").push_bind(records.to_vec()).push("))) s where p.tenant_id = ").push_bind(tenant);
-    query.push(" and p.id = s.id and p.gone <> s.gone");
-    query.build().execute(tx.conn()).await?;
-    Ok(())
-}
-
-/// Writes what was found: pairs that the rules take for the same, and no longer those that they do not, but for reviewed
-/// ones. What was compared in another version than it has is left to whoever compares that one. Answers how many pairs
-/// the rules took for the same.
-///
-/// # Errors
-/// What the database answers.
-pub async fn put_pairs(tx: &mut Tx, tenant: Uuid, kind: Kind, mut compared: Vec<Compared>) -> Result<usize, Fault> {
-    if compared.is_empty() {
-        return Ok(0);
-    }
-    let versions = lock(tx, tenant, kind, &compared).await?;
-    let stands = |(id, version): (Uuid, i64)| versions.get(&id) == Some(&version);
-    compared.retain(|pair| stands(pair.one) && stands(pair.other));
-    let (found, other): (Vec<Compared>, Vec<Compared>) = compared.into_iter().partition(|pair| pair.found.is_some());
-    let ids: Vec<Uuid> = other.iter().map(|pair| identify(pair.one.0, pair.other.0).0).collect();
-    sqlx::query!("delete from duplicate_pairs where tenant_id = $1 and id = any($2) and version = 0", tenant, &ids).execute(tx.conn()).await?;
-    let mut rows: BTreeMap<Uuid, (Uuid, Uuid, Match)> = BTreeMap::new();
-    for pair in found {
-        let (id, first, second) = identify(pair.one.0, pair.other.0);
-        rows.extend(pair.found.map(|found| (id, (first, second, found))));
-    }
-    let ids: Vec<Uuid> = rows.keys().copied().collect();
-    let (firsts, seconds): (Vec<Uuid>, Vec<Uuid>) = rows.values().map(|(first, second, _)| (*first, *second)).unzip();
-    let scores: Vec<i32> = rows.values().map(|(_, _, found)| found.score).collect();
-    let reasons: Vec<Json<&[Reason]>> = rows.values().map(|(_, _, found)| Json(found.reasons.as_slice())).collect();
-    sqlx::query!(
-        "insert into duplicate_pairs as known (tenant_id, id, version, kind, first_id, second_id, score, reasons, state, gone, created_at)
-         select $1, id, 0, $2, first_id, second_id, score, reasons, 1, false, now()
-         from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::integer[], $7::jsonb[]) f(id, first_id, second_id, score, reasons)
-         on conflict (tenant_id, id) do update set score = excluded.score, reasons = excluded.reasons, gone = false
-         where (known.score, known.reasons, known.gone) is distinct from (excluded.score, excluded.reasons, false)",
-        tenant,
-        kind.number(),
-        &ids,
-        &firsts,
-        &seconds,
-        &scores,
-        &reasons as _
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(ids.len())
-}
-
-/// The versions of live records, which stay so until the transaction ends: whoever changes one of them then comes to find
-/// what is written now.
-async fn lock(tx: &mut Tx, tenant: Uuid, kind: Kind, compared: &[Compared]) -> Result<BTreeMap<Uuid, i64>, Fault> {
-    let ids: BTreeSet<Uuid> = compared.iter().flat_map(|pair| [pair.one.0, pair.other.0]).collect();
-    let mut query = QueryBuilder::<Postgres>::new(format!("select id, version from {} where tenant_id = ", kind.collection()));
-    query.push_bind(tenant).push(" and id = any(").push_bind(ids.into_iter().collect::<Vec<Uuid>>());
-    query.push(") and deleted_at is null order by id for share");
-    query.build().fetch_all(tx.conn()).await?.iter().map(|row| Ok((row.try_get("id")?, row.try_get("version")?))).collect()
-}
-
 /// Live and deleted records of a tenant, whoever may see them: each with its version, whether it lives, and what it is
 /// compared by.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn profiles(conn: &mut Conn, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<Vec<Candidate>, Fault> {
-    let columns = match kind {
-        Kind::Account => account::sql::COLUMNS,
-        Kind::Contact => contact::sql::COLUMNS,
-    };
-    let mut query = QueryBuilder::<Postgres>::new(format!("select {columns} from {} c where c.tenant_id = ", kind.collection()));
-    query.push_bind(tenant).push(" and c.id = any(").push_bind(ids.to_vec()).push(")");
+    let mut query = select(kind, tenant);
+    query.push(" and c.id = any(").push_bind(ids.to_vec()).push(")");
     read_all(conn, kind, query).await
+}
+
+/// `select … from … c where …` for records of the tenant, with what they are compared by and nothing else: hundreds may be
+/// read to write one.
+fn select(kind: Kind, tenant: Uuid) -> QueryBuilder<Postgres> {
+    let columns = match kind {
+        Kind::Account => "c.external_ids, c.profile, c.display_name",
+        Kind::Contact => "c.external_ids, c.person",
+    };
+    let mut query =
+        QueryBuilder::new(format!("select c.id, c.version, c.deleted_at is null, {columns} from {} c where c.tenant_id = ", kind.collection()));
+    query.push_bind(tenant);
+    query
 }
 
 async fn read_all(conn: &mut Conn, kind: Kind, mut query: QueryBuilder<Postgres>) -> Result<Vec<Candidate>, Fault> {
     let rows = query.build().fetch_all(conn).await?;
-    let read = |row: &PgRow| match kind {
-        Kind::Account => account::sql::read(row).map(|account| Candidate::from(&account)),
-        Kind::Contact => contact::sql::read(row).map(|contact| Candidate::from(&contact)),
-    };
     // One that cannot be read must not keep all others from being compared, nor new ones from being written.
     let readable = |row: &PgRow| {
         let id = row.try_get::<Uuid, _>("id").ok();
-        read(row).inspect_err(|error| tracing::error!(%error, ?id, "a record cannot be read; it is not compared with others")).ok()
+        read(kind, row).inspect_err(|error| tracing::error!(%error, ?id, "a record cannot be read; it is not compared with others")).ok()
     };
     Ok(rows.iter().filter_map(readable).collect())
+}
+
+fn read(kind: Kind, row: &PgRow) -> Result<Candidate, Fault> {
+    let ids = row.try_get::<Json<Vec<ExternalId>>, _>(3)?.0;
+    let profile = match kind {
+        Kind::Account => Profile::of_organisation(row.try_get(5)?, &row.try_get::<Json<account::model::Profile>, _>(4)?.0, &ids),
+        Kind::Contact => Profile::of_person(&row.try_get::<Json<Person>, _>(4)?.0, &ids),
+    };
+    Ok(Candidate { id: row.try_get(0)?, version: row.try_get(1)?, lives: row.try_get(2)?, profile })
 }
 
 /// A record that is compared.
@@ -353,17 +291,5 @@ pub struct Candidate {
     /// Whether it is not in the bin.
     pub lives: bool,
     /// What it is compared by.
-    pub profile: super::Profile,
-}
-
-impl From<&account::Account> for Candidate {
-    fn from(account: &account::Account) -> Self {
-        Self { id: account.id(), version: account.version(), lives: !account.is_deleted(), profile: account.into() }
-    }
-}
-
-impl From<&contact::Contact> for Candidate {
-    fn from(contact: &contact::Contact) -> Self {
-        Self { id: contact.id(), version: contact.version(), lives: !contact.is_deleted(), profile: contact.into() }
-    }
+    pub profile: Profile,
 }

@@ -16,7 +16,7 @@ use rapport_kit::jobs::{self, Committed, Run, Step};
 use uuid::Uuid;
 
 use super::rule::Details;
-use super::{rule_convert, rules, sql, task};
+use super::{found_sql, rule_convert, rules, sql, task};
 use crate::search::Kind;
 
 /// Rows of keys that a step looks at, and pairs after which it stops before.
@@ -89,7 +89,7 @@ async fn over_keys(run: &Run, kind: Kind, rules: &[Details], checkpoint: Checkpo
     // Pairs that are there and not true any more come after the keys.
     compared.retain(|pair| pair.found.is_some());
     let mut tx = run.begin().await?;
-    sql::put_pairs(&mut tx, tenant, kind, compared).await?;
+    found_sql::put(&mut tx, tenant, kind, &[], compared).await?;
     let left_out = checkpoint.left_out + range.left_out;
     let next = Checkpoint { key: range.last.or(checkpoint.key), keys_done: is_last && range.is_whole, left_out, ..Checkpoint::default() };
     run.commit(tx, Step { done: range.keys, message: Some(told(&next)), ..Step::to(&next) }).await
@@ -141,14 +141,14 @@ async fn over_pairs(run: &Run, kind: Kind, rules: &[Details], checkpoint: Checkp
     let pairs: BTreeSet<(Uuid, Uuid)> = rows.into_iter().map(|row| (row.first_id, row.second_id)).collect();
     let compared = compare(run, kind, rules, pairs).await?;
     let mut tx = run.begin().await?;
-    let pairs = sql::put_pairs(&mut tx, tenant, kind, compared).await?;
+    let pairs = found_sql::put(&mut tx, tenant, kind, &[], compared).await?;
     let pairs = checkpoint.pairs + i64::try_from(pairs).unwrap_or_default();
     let next = Checkpoint { pair: last.unwrap_or_default(), pairs, ..checkpoint };
     run.commit(tx, Step { ended: is_last, message: Some(told(&next)), ..Step::to(&next) }).await
 }
 
 /// What the rules say about pairs of records.
-async fn compare(run: &Run, kind: Kind, rules: &[Details], pairs: BTreeSet<(Uuid, Uuid)>) -> Result<Vec<sql::Compared>, Fault> {
+async fn compare(run: &Run, kind: Kind, rules: &[Details], pairs: BTreeSet<(Uuid, Uuid)>) -> Result<Vec<found_sql::Compared>, Fault> {
     let ids: BTreeSet<Uuid> = pairs.iter().flat_map(|(one, other)| [*one, *other]).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let mut records = Vec::with_capacity(ids.len());

@@ -2,9 +2,10 @@
 //! records that they share one with.
 //!
 //! Guarantees: a record leaves the queue in the transaction that writes what was found, so that nothing is lost when a
-//! process dies; its keys are committed before it is compared, so that of two records that are written at once, one at
-//! least meets the other, however many processes work. At most 200 records are held at a time with 12 keys each, and
-//! 1,000 pairs, which are scored beside what the service answers.
+//! process dies or gives way to a caller; its keys are committed before it is compared, so that of two records that are
+//! written at once, one at least meets the other, however many processes work. At most 200 records are held at a time with
+//! 12 keys each; pairs are scored 1,000 at a time, beside what the service answers, and those that the rules take for the
+//! same are kept until all are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -14,8 +15,9 @@ use rapport_kit::tasks::Tasks;
 use rapport_kit::{Fault, Tx};
 use uuid::Uuid;
 
+use super::found_sql::{self, Compared};
 use super::rule::{Details, matches};
-use super::sql::{self, Candidate, Compared, Keyed, Queued};
+use super::sql::{self, Candidate, Keyed, Queued};
 use super::{keys, rules};
 use crate::search::Kind;
 
@@ -71,6 +73,7 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
         return Ok(false);
     }
     let mut tx = system.begin().await?;
+    sql::give_way(&mut tx).await?;
     let (unkeyed, last_unkeyed) = sql::take_unkeyed(&mut tx, place.unkeyed).await?;
     for ((tenant, kind), ids) in by_kind(&unkeyed) {
         let records = sql::profiles(tx.conn(), tenant, kind, &ids).await?;
@@ -83,6 +86,7 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     tx.commit().await?;
 
     let mut tx = system.begin().await?;
+    sql::give_way(&mut tx).await?;
     let (keyed, last_keyed) = sql::take_keyed(&mut tx, place.keyed).await?;
     // Contacts before accounts, as merges lock them.
     for ((tenant, kind), ids) in by_kind(&keyed).into_iter().rev() {
@@ -109,7 +113,6 @@ fn by_kind(queued: &BTreeSet<Queued>) -> BTreeMap<(Uuid, Kind), Vec<Uuid>> {
 
 /// Compares records with those that they share a key or already a pair with.
 async fn compare(tx: &mut Tx, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<(), Fault> {
-    sql::settle_gone(tx, tenant, kind, ids).await?;
     let of_kind = |rule: &Details| rule.kind == kind;
     let rules: Vec<Details> = rules::in_force(tx.conn(), tenant).await?.into_iter().filter(of_kind).collect();
     let mut records = sql::profiles(tx.conn(), tenant, kind, ids).await?;
@@ -124,6 +127,7 @@ async fn compare(tx: &mut Tx, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<
     let shared = shared.filter(|(one, other)| one != other).map(in_order);
     let pairs: BTreeSet<(Uuid, Uuid)> = shared.chain(known.iter().copied()).collect();
     let pairs: Vec<(Uuid, Uuid)> = pairs.into_iter().collect();
+    let mut compared = Vec::new();
     for some in pairs.chunks(PAIRS) {
         let own = |id: &Uuid| records.iter().any(|record| record.id == *id);
         let others: BTreeSet<Uuid> = some.iter().flat_map(|(one, other)| [*one, *other]).filter(|id| !own(id)).collect();
@@ -131,10 +135,11 @@ async fn compare(tx: &mut Tx, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<
         compared_records.extend(records.iter().cloned());
         let (rules, some) = (rules.clone(), some.to_vec());
         let scored = tokio::task::spawn_blocking(move || score(&rules, compared_records.into_iter(), some));
-        let mut compared = scored.await.map_err(Fault::internal)?;
-        compared.retain(|pair| pair.found.is_some() || known.contains(&in_order((pair.one.0, pair.other.0))));
-        sql::put_pairs(tx, tenant, kind, compared).await?;
+        let scored = scored.await.map_err(Fault::internal)?;
+        compared.extend(scored.into_iter().filter(|pair| pair.found.is_some() || known.contains(&in_order((pair.one.0, pair.other.0)))));
     }
+    // At once behind all of them: a second part would lock records before those that the first one has locked.
+    found_sql::put(tx, tenant, kind, ids, compared).await?;
     Ok(())
 }
 

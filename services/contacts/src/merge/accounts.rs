@@ -11,6 +11,8 @@ use super::model::Pair;
 use super::moved;
 use super::{Merge, Refusal, shares, sql};
 use crate::account::{self, Account, COLLECTION, Details, Fact, RESOURCE, snapshot, tree};
+use crate::duplicate::follow;
+use crate::search::Kind;
 use crate::{batch, events};
 
 const READ: &str = "contacts.account.read";
@@ -46,6 +48,7 @@ pub async fn merge(db: &Db, ctx: &Ctx, asked: &Asked) -> Result<Merge, Fault> {
     write(conn, ctx, &survivor, events::account_merged(ctx, &survivor, &merge)?).await?;
     let moved = held.go_to_survivor(conn, ctx, loser.id(), survivor.id()).await?;
     shares::give(conn, ctx, record(&survivor), loser.id()).await?;
+    follow::to_survivor(conn, ctx, Kind::Account, survivor.id(), loser.id()).await?;
     sql::insert(conn, ctx, &merge, events::merge(ctx, &merge, fact, moved)?).await?;
     tx.commit().await?;
     Ok(merge)

@@ -12,7 +12,7 @@ use super::model::Pair;
 use super::{Merge, Refusal, shares, sql};
 use crate::contact::{self, COLLECTION, Contact, Details, Fact, RESOURCE, snapshot};
 use crate::duplicate::check::Guard;
-use crate::duplicate::{Profile, Rules};
+use crate::duplicate::{Profile, Rules, follow};
 use crate::search::Kind;
 use crate::{batch, events};
 
@@ -38,6 +38,7 @@ pub async fn merge(db: &Db, rules: &Rules, ctx: &Ctx, asked: &Asked) -> Result<M
     write(conn, ctx, &guard, &loser, events::contact(ctx, &loser, Fact::Deleted)?).await?;
     write(conn, ctx, &guard, &survivor, events::contact_merged(ctx, &survivor, &merge)?).await?;
     shares::give(conn, ctx, record(&survivor), loser.id()).await?;
+    follow::to_survivor(conn, ctx, Kind::Contact, survivor.id(), loser.id()).await?;
     sql::insert(conn, ctx, &merge, events::merge(ctx, &merge, fact, Vec::new())?).await?;
     tx.commit().await?;
     Ok(merge)

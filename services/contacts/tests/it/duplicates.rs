@@ -1,5 +1,6 @@
 //! Duplicates: which records are taken for the same, who learns of it, and what people say of it.
 
+mod followed;
 mod killed;
 mod people;
 
