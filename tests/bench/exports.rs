@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 use uuid::Uuid;
 
-use crate::report::{Goal, Pairs};
+use crate::report::{Figure, Goal, Pairs, short};
 use crate::stage::Stage;
 use crate::world::{World, with};
 use crate::{Outcome, meter, trouble};
@@ -28,6 +28,20 @@ pub(crate) async fn export(stage: &Stage, world: &World) -> Outcome<()> {
         rows = read;
     }
     pairs.figure("export", Goal::AtLeast(0.4)).with("unit", "1/s").with("rows", plan.contacts).with("exported", rows).tell();
+    Ok(())
+}
+
+/// By how much the memory of the service grows while it streams the table.
+pub(crate) async fn growth(stage: &Stage, world: &World) -> Outcome<()> {
+    let service = stage.contacts.pid()?;
+    // Once before, so that what every call needs once is there.
+    called(stage, world).await?;
+    let before = meter::memory(service)?;
+    meter::forget_peak(service)?;
+    let (rate, rows) = called(stage, world).await?;
+    let growth = meter::peak(service)? - before;
+    let figure = Figure::alone("export_growth", growth, Goal::AtMost(16.0)).with("unit", "MiB").with("exported", rows);
+    figure.with("rate", short(rate)).with("before", short(before)).tell();
     Ok(())
 }
 

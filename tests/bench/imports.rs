@@ -15,7 +15,7 @@ use sqlx::{Executor, PgConnection};
 use crate::report::{Goal, Pairs};
 use crate::stage::Stage;
 use crate::world::{Token, World, with};
-use crate::{Outcome, meter, trouble};
+use crate::{Outcome, duplicates, meter, trouble};
 
 /// Rows of the largest file.
 const MOST: u64 = 100_000;
@@ -29,17 +29,30 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Rows a second of an import of new contacts, under the rule about duplicates that is shipped, against COPY of as many
 /// into an empty table with the same indexes.
 pub(crate) async fn import(stage: &Stage, world: &World) -> Outcome<()> {
+    compared(stage, world, "import", Goal::AtLeast(0.2), 0).await
+}
+
+/// The same while no rule about duplicates holds.
+pub(crate) async fn import_plain(stage: &Stage, world: &World) -> Outcome<()> {
+    let rule = duplicates::set(stage, world, duplicates::leave_out).await?;
+    let told = compared(stage, world, "import_plain", Goal::AtLeast(0.35), ROUNDS).await;
+    duplicates::unset(stage, world, rule).await?;
+    told
+}
+
+/// Rounds of imports; those of another figure begin `behind` them, so that every record is new.
+async fn compared(stage: &Stage, world: &World, name: &'static str, goal: Goal, behind: usize) -> Outcome<()> {
     let rows = stage.plan.contacts.min(MOST);
     let mut pairs = Pairs::default();
     for round in 0..stage.plan.pairs.min(ROUNDS) {
         let token = world.token().await?;
-        let file = upload(stage, &token, file(rows, round).as_bytes()).await?;
+        let file = upload(stage, &token, file(rows, behind + round).as_bytes()).await?;
         let begun = Instant::now();
         imported(stage, &token, file, rows).await?;
         let ours = meter::count(rows) / begun.elapsed().as_secs_f64();
         pairs.push(ours, copied(stage, rows).await?);
     }
-    pairs.figure("import", Goal::AtLeast(0.2)).with("unit", "1/s").with("rows", stage.plan.contacts).with("imported", rows).tell();
+    pairs.figure(name, goal).with("unit", "1/s").with("rows", stage.plan.contacts).with("imported", rows).tell();
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //! `rapport-bench [--quick] [name…]` expects the servers that `scripts/bench` starts.
 
 mod client;
+mod duplicates;
 mod events;
 mod exports;
 mod hello;
@@ -42,7 +43,7 @@ pub(crate) fn trouble(text: impl Into<String>) -> Trouble {
 }
 
 /// Every figure, in the order in which they are taken.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 20] = [
     "cold_start",
     "idle_memory",
     "get_contact",
@@ -50,15 +51,22 @@ const NAMES: [&str; 15] = [
     "tail",
     "list_contacts",
     "list_flat",
+    "view_flat",
     "create_contact",
+    "create_blocked",
     "token_tax",
     "sign_in",
     "event_latency",
     "relay",
     "search",
     "export",
+    "export_growth",
     "import",
+    "import_plain",
+    "sweep",
 ];
+/// Those that are taken without a table.
+const WITHOUT_RECORDS: [&str; 4] = ["cold_start", "idle_memory", "token_tax", "sign_in"];
 
 /// How much is measured.
 #[derive(Debug, Clone)]
@@ -141,24 +149,10 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
     let plan = Plan::read(arguments)?;
     let mut stage = stage::Stage::set(plan).await?;
     let world = if stage.plan.kept { world::World::kept(&stage).await? } else { world::World::create(&stage).await? };
-    if !stage.plan.kept
-        && stage.plan.wants(&[
-            "get_contact",
-            "get_contact_cpu",
-            "tail",
-            "list_contacts",
-            "list_flat",
-            "create_contact",
-            "event_latency",
-            "relay",
-            "search",
-            "export",
-            "import",
-        ])
-    {
+    let wanted: Vec<&str> = NAMES.into_iter().filter(|name| stage.plan.wants(&[*name])).collect();
+    if !stage.plan.kept && wanted.iter().any(|name| !WITHOUT_RECORDS.contains(name)) {
         rows::fill(&stage, &world, &stage.contacts, stage.plan.contacts, stage.plan.accounts).await?;
     }
-    let wanted: Vec<&str> = NAMES.into_iter().filter(|name| stage.plan.wants(&[*name])).collect();
     let mut failed = Vec::new();
     for name in wanted {
         note(&format!("measuring {name}"));
@@ -171,6 +165,8 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
             "tail" => reads::tail(&stage, &world).await,
             "list_contacts" => reads::list_contacts(&stage, &world).await,
             "list_flat" => reads::list_flat(&mut stage, &world).await,
+            "view_flat" => reads::view_flat(&mut stage, &world).await,
+            "create_blocked" => duplicates::create_blocked(&stage, &world).await,
             "create_contact" => writes::create_contact(&stage, &world).await,
             "token_tax" => hello::token_tax(&stage, &world).await,
             "sign_in" => signing::sign_in(&stage, &world).await,
@@ -178,6 +174,9 @@ async fn bench(arguments: &[String]) -> Outcome<()> {
             "relay" => events::relay(&stage).await,
             "search" => search::search(&stage, &world).await,
             "export" => exports::export(&stage, &world).await,
+            "export_growth" => exports::growth(&stage, &world).await,
+            "import_plain" => imports::import_plain(&stage, &world).await,
+            "sweep" => duplicates::sweep(&stage, &world).await,
             _ => imports::import(&stage, &world).await,
         };
         if let Err(trouble) = taken {

@@ -50,8 +50,22 @@ fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
 
 /// Resident memory of a process in MiB.
 pub(crate) fn memory(process: u32) -> Outcome<f64> {
+    status(process, "VmRSS:")
+}
+
+/// The most that it has been since [`forget_peak`].
+pub(crate) fn peak(process: u32) -> Outcome<f64> {
+    status(process, "VmHWM:")
+}
+
+/// Has the kernel measure the peak anew.
+pub(crate) fn forget_peak(process: u32) -> Outcome<()> {
+    Ok(std::fs::write(format!("/proc/{process}/clear_refs"), "5")?)
+}
+
+fn status(process: u32, name: &str) -> Outcome<f64> {
     let status = read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or_else(|| trouble("a process without memory"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(|| trouble("a process without memory"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(count(kib) / 1024.0)
 }

@@ -124,9 +124,7 @@ pub(crate) async fn list_contacts(stage: &Stage, world: &World) -> Outcome<()> {
 
 /// Pages of a large table against those of a small one.
 pub(crate) async fn list_flat(stage: &mut Stage, world: &World) -> Outcome<()> {
-    let few = stage.start_few().await?;
-    world.known_to(stage, &few).await?;
-    rows::fill(stage, world, &few, stage.plan.few_contacts, stage.plan.few_contacts / 5).await?;
+    let few = take_few(stage, world).await?;
     let plan = &stage.plan;
     let token = world.token().await?;
     let (many_places, few_places) = (places(&stage.contacts, &token).await?, places(&few, &token).await?);
@@ -145,6 +143,62 @@ pub(crate) async fn list_flat(stage: &mut Stage, world: &World) -> Outcome<()> {
     figure.with("c", LISTERS).tell();
     stage.few = Some(few);
     Ok(())
+}
+
+/// Lists as people keep them in views, of a large table against a small one; the view that grows most counts.
+pub(crate) async fn view_flat(stage: &mut Stage, world: &World) -> Outcome<()> {
+    let few = take_few(stage, world).await?;
+    let plan = &stage.plan;
+    let owner = world.owners.first().map(|owner| format!("owner = \"users/{owner}\"")).unwrap_or_default();
+    let views = [(owner.as_str(), ""), ("", "update_time desc"), ("person.language = \"en-GB\"", ""), ("tags:\"newsletter\"", "create_time desc")];
+    let (mut worst, mut told) = (Pairs::default(), Vec::new());
+    for (filter, order_by) in views {
+        let mut pairs = Pairs::default();
+        for _ in 0..plan.pairs {
+            let mut p50 = Vec::new();
+            for program in [&stage.contacts, &few] {
+                let call = view(program.clients().await?, world.token().await?, filter.to_owned(), order_by.to_owned());
+                p50.push(count(measured(program.pid()?, LISTERS, plan.length / 2, call).await?.run.quantile(0.5)));
+            }
+            if let [many, few] = p50.as_slice() {
+                pairs.push(*many, *few);
+            }
+        }
+        told.push(short(pairs.ratio()));
+        if pairs.ratio() > worst.ratio() {
+            worst = pairs;
+        }
+    }
+    let figure = worst.figure("view_flat", Goal::AtMost(1.5)).with("unit", "us").with("rows", plan.contacts).with("few_rows", plan.few_contacts);
+    figure.with("c", LISTERS).with("each", told.join(",")).tell();
+    stage.few = Some(few);
+    Ok(())
+}
+
+/// A call that reads the first page of a view.
+fn view(clients: Vec<Client>, token: Token, filter: String, order_by: String) -> impl Fn(u64) -> Call + Clone + Send + 'static {
+    move |random| {
+        let (client, token, filter, order_by) = (pick(&clients, random), token.clone(), filter.clone(), order_by.clone());
+        Box::pin(async move {
+            let client = client.ok_or_else(|| Status::internal("no connection"))?;
+            let page: Page = client.call(LIST, with(&token, ListContactsRequest { page_size: 50, filter, order_by, ..Default::default() })).await?;
+            if page.records.is_empty() { Err(Status::not_found("an empty view")) } else { Ok(()) }
+        })
+    }
+}
+
+/// Contacts over a small table, filled once.
+async fn take_few(stage: &mut Stage, world: &World) -> Outcome<Program> {
+    if let Some(few) = stage.few.take() {
+        return Ok(few);
+    }
+    let few = stage.start_few().await?;
+    world.known_to(stage, &few).await?;
+    let is_filled = stage.plan.kept && places(&few, &world.token().await?).await?.len() > 1;
+    if !is_filled {
+        rows::fill(stage, world, &few, stage.plan.few_contacts, stage.plan.few_contacts / 5).await?;
+    }
+    Ok(few)
 }
 
 /// Page tokens of places all over the list, the beginning among them; the last one has a page behind it.

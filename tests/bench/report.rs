@@ -78,14 +78,18 @@ impl Pairs {
         self.pairs.push((ours, limit));
     }
 
+    /// Ours ÷ limit, the median.
+    pub(crate) fn ratio(&self) -> f64 {
+        median(self.pairs.iter().map(|(ours, limit)| ours / limit).collect())
+    }
+
     /// The figure of ours ÷ limit: medians, and how far the limit moved between the pairs.
     pub(crate) fn figure(&self, name: &'static str, goal: Goal) -> Figure {
         let of = |part: fn(&(f64, f64)) -> f64| self.pairs.iter().map(part).collect::<Vec<f64>>();
         let limits = of(|pair| pair.1);
         let limit = median(limits.clone());
         let (least, most) = limits.iter().fold((f64::MAX, 0.0_f64), |(least, most), limit| (least.min(*limit), most.max(*limit)));
-        let ratio = median(of(|(ours, limit)| ours / limit));
-        let figure = Figure { name, ours: median(of(|pair| pair.0)), limit: Some(limit), ratio: Some(ratio), goal, context: Vec::new() };
+        let figure = Figure { name, ours: median(of(|pair| pair.0)), limit: Some(limit), ratio: Some(self.ratio()), goal, context: Vec::new() };
         figure.with("pairs", self.pairs.len()).with("limit_moved", short((most - least) / limit))
     }
 }

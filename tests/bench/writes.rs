@@ -77,7 +77,7 @@ async fn compared(stage: &Stage, world: &World, database: &mut PgConnection, [re
 }
 
 /// Creations by many callers.
-async fn creations(stage: &Stage, world: &World, turn: u64) -> Outcome<Measured> {
+pub(crate) async fn creations(stage: &Stage, world: &World, turn: u64) -> Outcome<Measured> {
     let (clients, token) = (stage.contacts.clients().await?, world.token().await?);
     // Other names and addresses in each turn.
     let turn = Random::of(turn + 77).next();
