@@ -19,7 +19,7 @@ const STRIDE: i32 = 1000;
 const GET: &str = "/rapport.contacts.v1.ContactService/GetContact";
 const LIST: &str = "/rapport.contacts.v1.ContactService/ListContacts";
 
-type Call = std::pin::Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+pub(crate) type Call = std::pin::Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 /// A call that reads a contact chosen by a random number.
 fn get(clients: Vec<Client>, token: Token, rows: u64) -> impl Fn(u64) -> Call + Clone + Send + 'static {

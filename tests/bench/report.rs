@@ -78,6 +78,16 @@ impl Pairs {
         self.pairs.push((ours, limit));
     }
 
+    /// Ours, the median.
+    pub(crate) fn ours(&self) -> f64 {
+        median(self.pairs.iter().map(|pair| pair.0).collect())
+    }
+
+    /// The limit, the median.
+    pub(crate) fn limit(&self) -> f64 {
+        median(self.pairs.iter().map(|pair| pair.1).collect())
+    }
+
     /// Ours ÷ limit, the median.
     pub(crate) fn ratio(&self) -> f64 {
         median(self.pairs.iter().map(|(ours, limit)| ours / limit).collect())
@@ -89,7 +99,7 @@ impl Pairs {
         let limits = of(|pair| pair.1);
         let limit = median(limits.clone());
         let (least, most) = limits.iter().fold((f64::MAX, 0.0_f64), |(least, most), limit| (least.min(*limit), most.max(*limit)));
-        let figure = Figure { name, ours: median(of(|pair| pair.0)), limit: Some(limit), ratio: Some(self.ratio()), goal, context: Vec::new() };
+        let figure = Figure { name, ours: self.ours(), limit: Some(limit), ratio: Some(self.ratio()), goal, context: Vec::new() };
         figure.with("pairs", self.pairs.len()).with("limit_moved", short((most - least) / limit))
     }
 }

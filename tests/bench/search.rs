@@ -9,12 +9,16 @@ use tonic::Status;
 use crate::client::Page;
 use crate::load::measured;
 use crate::pgbench::Script;
-use crate::report::{Costs, Goal, Pairs, note};
+use crate::reads::Call;
+use crate::report::{Costs, Goal, Pairs, note, short};
 use crate::stage::{Stage, pick};
 use crate::world::{World, with};
 use crate::{Outcome, meter, trouble};
 
-const CALLERS: u64 = 8;
+/// Somebody who types.
+const CALLERS: u64 = 1;
+/// Callers who keep the machine busy; how they fare is told beside.
+const MANY: u64 = 8;
 const PATH: &str = "/rapport.contacts.v1.SearchService/SearchRecords";
 /// A large table takes a while.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -27,27 +31,30 @@ pub(crate) async fn search(stage: &Stage, world: &World) -> Outcome<()> {
         index(stage).await?;
     }
     let plain = Script::of(include_str!("sql/search_names.sql"), world, plan.contacts);
-    let (mut pairs, mut costs, mut last) = (Pairs::default(), Costs::default(), None);
+    let (mut pairs, mut crowds, mut costs, mut last) = (Pairs::default(), Pairs::default(), Costs::default(), None);
     for _ in 0..plan.pairs {
         let (clients, token, rows) = (contacts.clients().await?, world.token().await?, plan.contacts);
-        let call = move |random: u64| {
+        let call = move |random: u64| -> Call {
             let (client, token) = (pick(&clients, random), token.clone());
-            async move {
+            Box::pin(async move {
                 let client = client.ok_or_else(|| Status::internal("no connection"))?;
                 let query = format!("{:06}", random % rows.min(100_000));
                 let page: Page = client.call(PATH, with(&token, SearchRecordsRequest { query, page_size: 20, ..Default::default() })).await?;
                 if page.records.is_empty() { Err(Status::not_found("nothing was found")) } else { Ok(()) }
-            }
+            })
         };
-        let ours = measured(contacts.pid()?, CALLERS, plan.length, call).await?;
+        let ours = measured(contacts.pid()?, CALLERS, plan.length, call.clone()).await?;
         let limit = plain.run(stage, world, contacts, CALLERS, plan.length).await?;
+        let crowd = measured(contacts.pid()?, MANY, plan.length / 2, call).await?.run.rate();
+        crowds.push(crowd, plain.run(stage, world, contacts, MANY, plan.length / 2).await?.rate);
         pairs.push(meter::count(ours.run.quantile(0.5)), meter::count(limit.p50));
         costs.push(&ours, &limit);
         last = Some((ours.run, limit));
     }
     let (run, limit) = last.ok_or_else(|| trouble("nothing was measured"))?;
     let figure = pairs.figure("search", Goal::AtMost(1.6)).with("unit", "us").with("rows", plan.contacts).with("c", CALLERS).with_run(&run);
-    costs.tell(figure).with("rate", crate::report::short(run.rate())).with("limit_rate", crate::report::short(limit.rate)).tell();
+    let figure = costs.tell(figure).with("limit_p99_us", limit.p99);
+    figure.with("rate_of_many", short(crowds.ours())).with("limit_rate_of_many", short(crowds.limit())).tell();
     Ok(())
 }
 
