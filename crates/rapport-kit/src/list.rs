@@ -1,6 +1,6 @@
 //! Pages of a resource's records, filtered and in an order that the caller chose: the same steps for every such list.
 //!
-//! Guarantees: those of [`filter`] and [`page`]; a page token is good for the same list under the same filter, order
+//! Guarantees: those of [`filter`] and [`mod@page`]; a page token is good for the same list under the same filter, order
 //! and other arguments alone.
 
 use std::fmt::Display;
