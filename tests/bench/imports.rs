@@ -12,6 +12,7 @@ use rapport_proto::common::v1::job_service_client::JobServiceClient;
 use rapport_proto::common::v1::{CompleteUploadRequest, CreateFileRequest, File, GetJobRequest, JobState, UploadChunkRequest};
 use sqlx::{Executor, PgConnection};
 
+use crate::load::letters;
 use crate::report::{Goal, Pairs};
 use crate::stage::Stage;
 use crate::world::{Token, World, with};
@@ -59,22 +60,11 @@ async fn compared(stage: &Stage, world: &World, name: &'static str, goal: Goal, 
 fn file(rows: u64, round: usize) -> String {
     let mut text = HEADERS.join(",") + "\r\n";
     for row in 0..rows {
-        // Names that few share, as in life: every record of a single name would be compared with every other.
+        // Every record of a single name would be compared with every other.
         let (given, family) = (letters(row * 7 + 1), letters(row * 31 + 5));
         let _ = write!(text, "{given},{family},{given}.{family}.{round}@example.org,{round}-{row}\r\n");
     }
     text
-}
-
-/// The number in letters.
-fn letters(number: u64) -> String {
-    let mut rest = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 36;
-    let mut word = String::new();
-    for _ in 0..6 {
-        word.push(char::from(b'a' + u8::try_from(rest % 26).unwrap_or_default()));
-        rest /= 26;
-    }
-    word
 }
 
 async fn upload(stage: &Stage, token: &Token, bytes: &[u8]) -> Outcome<String> {

@@ -3,6 +3,7 @@
 //! Guarantees: an open loop measures from the moment a call was due, so that a server that falls behind does
 //! not hide it; a run with more than one refusal in a thousand calls is no figure.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -60,15 +61,15 @@ pub(crate) fn quantile(values: &[u64], share: f64) -> u64 {
     values.get(position).or(values.last()).copied().unwrap_or_default()
 }
 
-/// `callers` callers who call again as soon as they are answered, each with another random number.
-pub(crate) async fn closed<C, A>(callers: u64, length: Duration, call: C) -> Outcome<Run>
+/// `callers` callers who call again as soon as they are answered, each with other random numbers.
+pub(crate) async fn closed<C, A>(callers: Range<u64>, length: Duration, call: C) -> Outcome<Run>
 where
     C: Fn(u64) -> A + Clone + Send + 'static,
     A: Future<Output = Result<(), Status>> + Send,
 {
     let begun = Instant::now();
     let mut set = JoinSet::new();
-    for caller in 0..callers {
+    for caller in callers {
         let call = call.clone();
         set.spawn(async move {
             let (mut random, mut latencies, mut refusals) = (Random::of(caller), Vec::new(), Vec::new());
@@ -107,9 +108,10 @@ where
     C: Fn(u64) -> A + Clone + Send + 'static,
     A: Future<Output = Result<(), Status>> + Send,
 {
-    closed(callers, WARM, call.clone()).await?;
+    // By others: what was created once is not created again.
+    closed(callers..2 * callers, WARM, call.clone()).await?;
     let (service, client) = (meter::cpu(process)?, meter::own_cpu()?);
-    let run = closed(callers, length, call).await?;
+    let run = closed(0..callers, length, call).await?;
     let (service, client) = (meter::cpu(process)? - service, meter::own_cpu()? - client);
     Ok(Measured { service: service / run.calls(), client: client / run.calls(), run })
 }
@@ -143,6 +145,17 @@ where
         }
     }
     Run::of(latencies, &refusals, length)
+}
+
+/// A number as letters: names that few share, as in life.
+pub(crate) fn letters(number: u64) -> String {
+    let mut rest = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 36;
+    let mut word = String::new();
+    for _ in 0..6 {
+        word.push(char::from(b'a' + u8::try_from(rest % 26).unwrap_or_default()));
+        rest /= 26;
+    }
+    word
 }
 
 /// Whole microseconds.

@@ -26,7 +26,7 @@ pub(crate) async fn sign_in(stage: &Stage, _: &World) -> Outcome<()> {
     let (mut pairs, mut cpus, mut last) = (Pairs::default(), Vec::new(), None);
     for _ in 0..stage.plan.pairs {
         let before = meter::cpu(stage.identity.pid()?)?;
-        let run = closed(callers, stage.plan.length, call.clone()).await?;
+        let run = closed(0..callers, stage.plan.length, call.clone()).await?;
         cpus.push((meter::cpu(stage.identity.pid()?)? - before) / run.calls());
         let length = stage.plan.length;
         let hashed = tokio::task::spawn_blocking(move || hashes(cores, length)).await??;

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use tonic::Status;
 
 use crate::client::{Client, Unread};
-use crate::load::{Measured, Random, measured};
+use crate::load::{Measured, Random, letters, measured};
 use crate::pgbench::Script;
 use crate::report::{Costs, Figure, Goal, Pairs, median, note, short};
 use crate::stage::{Stage, pick};
@@ -19,10 +19,12 @@ const CALLERS: u64 = 32;
 const CREATE: &str = "/rapport.contacts.v1.ContactService/CreateContact";
 
 fn contact(number: u64) -> Contact {
-    let email = ContactPoint { kind: contact_point::Kind::Email.into(), value: format!("load{number}@bench.example"), ..ContactPoint::default() };
+    let (given_name, family_name) = (letters(number), letters(number ^ 0x5DEE_CE66));
+    let email =
+        ContactPoint { kind: contact_point::Kind::Email.into(), value: format!("{given_name}{number}@bench.example"), ..ContactPoint::default() };
     let person = Person {
-        given_name: "Bench".to_owned(),
-        family_name: format!("Load{number}"),
+        given_name,
+        family_name,
         language: "en".to_owned(),
         job_title: "Head of purchasing".to_owned(),
         contact_points: vec![email],

@@ -21,7 +21,14 @@ const SERVICES: [(&str, &[u8], &[rapport_proto::EventMeta]); 3] = [
 #[test]
 fn the_event_catalogue_is_what_the_protos_say() {
     let mut page = "# Events\n\nMade from the protos by a test; do not edit. The routing key is the key and a partition, \
-        `.p00` to `.p07`. Field 1 of an event that carries state is the record as it is after the fact.\n"
+        `.p00` to `.p07`. Field 1 of an event that carries state is the record as it is after the fact.\n\n\
+        To listen, declare a durable queue and bind it to the topic exchange `rapport.events` (behind the prefix of the installation, \
+        if it has one) with `<key>.*` for each key. The body is the protobuf message that the header `cloudEvents:dataschema` names; \
+        `cloudEvents:id` is the event's own, `cloudEvents:subject` the record's name, `rapport-tenant` the tenant's id and \
+        `rapport-version` the record's version after the fact. An event comes at least once: one that takes effect twice does harm, \
+        so remember ids, or compare versions. Acknowledge what is done; a queue that takes no more holds its events up at the \
+        publisher. What was recorded before any queue asked for its key comes too, up to a week back; a later queue begins with what \
+        is recorded from then on, and whoever needs the records of before reads their lists.\n"
         .to_owned();
     for (service, descriptors, events) in SERVICES {
         let pool = DescriptorPool::decode(descriptors).expect("descriptors can be read");

@@ -106,7 +106,7 @@ fn produced() -> BTreeMap<String, BTreeSet<Reason>> {
             .ok()
             .and_then(|path| path.iter().next())
             .map_or(EVERYONE.to_owned(), |name| name.to_string_lossy().into_owned());
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let code = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
         for reason in reasons(&path, code) {
             produced.entry(section.clone()).or_default().insert(reason);
         }

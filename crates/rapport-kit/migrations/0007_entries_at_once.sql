@@ -14,7 +14,7 @@ begin
         actor, on_behalf_of, request_id, trace_id, job_id, recorded, subjects from numbered
   )
   insert into kit.outbox (shard, id, tenant_id, xid, recorded_at, record_id, bulk)
-    select (get_byte(uuid_send(record_id), 15) & 7)::smallint, id, tenant_id, pg_current_xact_id(), recorded, record_id, bulk from numbered;
+    select kit.shard(record_id), id, tenant_id, pg_current_xact_id(), recorded, record_id, bulk from numbered;
 
   for keyed in
     select e.tenant_id, e.actor || coalesce('/' || e.on_behalf_of, '') as actor, e.key, (array_agg(e.key_hash))[1] as hash,

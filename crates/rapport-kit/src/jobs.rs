@@ -110,6 +110,14 @@ pub fn serve(app: &mut App, service: &'static str, kinds: &'static [Kind], files
     jobs
 }
 
+/// Whether some process works on a job of any tenant at this moment, for what can wait until the machine has time.
+///
+/// # Errors
+/// What the database answers.
+pub async fn is_any_running(conn: &mut Conn) -> Result<bool, Fault> {
+    sql::is_any_running(conn).await
+}
+
 impl Jobs {
     /// Jobs of `kinds` in `db`.
     #[must_use]

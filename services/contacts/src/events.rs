@@ -33,6 +33,13 @@ pub fn contact(ctx: &Ctx, contact: &Contact, fact: contact::Fact) -> Result<Entr
     }
 }
 
+/// The entry without the caller's idempotency key, of what moves along with a merge: the answer of a repeated request is about
+/// the merge, and the others would only make the row of its key long.
+#[must_use]
+pub fn unkeyed(entry: Entry) -> Entry {
+    Entry { key: None, key_hash: None, ..entry }
+}
+
 /// The journal entry of a contact that took another one in. The other one's is that of a deletion.
 ///
 /// # Errors

@@ -46,6 +46,11 @@ pub(super) async fn get_work(conn: &mut Conn, ctx: &Ctx, scope: &Scope, id: Uuid
     Ok(select(ctx, scope, id, &format!("{COLUMNS}, {OF_WORK}")).build_query_as().fetch_optional(conn).await?)
 }
 
+/// Whether some process works on a job of any tenant at this moment.
+pub(super) async fn is_any_running(conn: &mut Conn) -> Result<bool, Fault> {
+    Ok(sqlx::query_scalar("select exists (select from kit.job where state = 2 and holder <> '' and due_at > now())").fetch_one(conn).await?)
+}
+
 /// Stores a new job with its journal entry, unless the tenant has too many.
 pub(super) async fn insert(conn: &mut Conn, ctx: &Ctx, job: &Job, request: &[u8], entry: Entry) -> Result<(), Fault> {
     let stored = sqlx::query(

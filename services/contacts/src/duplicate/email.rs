@@ -1,6 +1,6 @@
 //! How close e-mail addresses are.
 //!
-//! Guarantees: a mailbox that a name alone explains says nothing beside the name.
+//! Guarantees: a mailbox that a name alone explains is not taken for the same one at another host.
 
 use super::compare::{Closeness, closest, is_slip};
 use super::profile::Profile;

@@ -27,6 +27,6 @@ pub async fn to_survivor(conn: &mut Conn, ctx: &Ctx, kind: Kind, survivor: Uuid,
     }
     followed.sort_unstable_by_key(Pair::id);
     let written = pair_sql::put_followed(conn, ctx, &followed).await?;
-    let entries = written.iter().map(|pair| events::duplicate_pair_reviewed(ctx, pair)).collect::<Result<Vec<_>, Fault>>()?;
+    let entries = written.iter().map(|pair| events::duplicate_pair_reviewed(ctx, pair).map(events::unkeyed)).collect::<Result<Vec<_>, Fault>>()?;
     pair_sql::record(conn, entries).await
 }

@@ -89,7 +89,7 @@ impl Exports {
         Self { db, jobs }
     }
 
-    /// Page by page as the caller takes them. While one is written the next is read; no connection is held meanwhile.
+    /// Page by page as the caller takes them. While one is written the next is read; no connection is held between reads.
     async fn stream(&self, ctx: Ctx, plan: Plan) -> Result<BoxStream<'static, Result<Vec<u8>, Status>>, Fault> {
         plan::check(&ctx, &plan)?;
         ctx.log_export(&mut self.db.for_tenant(&ctx).await?, &job::logged(&plan)).await?;

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message;
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::db::Conn;
-use rapport_kit::journal::{self, Entry};
+use rapport_kit::journal;
 use rapport_kit::{Ctx, Db, Fault, command, name};
 use rapport_proto::Event;
 use uuid::Uuid;
@@ -252,7 +252,7 @@ async fn place(conn: &mut Conn, ctx: &Ctx, account: &mut Account, parent: Uuid) 
         return Ok(false);
     }
     let Some(fact) = account.change(details, ctx.now())? else { return Ok(false) };
-    let entry = unkeyed(events::account(ctx, account, fact)?);
+    let entry = events::unkeyed(events::account(ctx, account, fact)?);
     if account::sql::update(conn, ctx, account, entry).await? { Ok(true) } else { Err(Fault::contended()) }
 }
 
@@ -263,11 +263,6 @@ async fn act(conn: &mut Conn, ctx: &Ctx, contact: &mut Contact, roles: Vec<Accou
         return Ok(false);
     }
     let Some(fact) = contact.change(details, ctx.now())? else { return Ok(false) };
-    let entry = unkeyed(events::contact(ctx, contact, fact)?);
+    let entry = events::unkeyed(events::contact(ctx, contact, fact)?);
     if contact::sql::update(conn, ctx, contact, entry, None).await? { Ok(true) } else { Err(Fault::contended()) }
-}
-
-/// The answer of a repeated request is about the merge: the others would only make the row of its key long.
-fn unkeyed(entry: Entry) -> Entry {
-    Entry { key: None, key_hash: None, ..entry }
 }

@@ -1,6 +1,6 @@
 //! Every statement about merges, and about where external ids of merged records lead.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::access::{FieldRules, Scope, Table};
 use rapport_kit::db::Conn;
@@ -29,6 +29,8 @@ const COLUMNS: &str = "m.id, m.version, m.collection, m.survivor_id, m.loser_id,
     m.creator, m.created_at, m.updated_at";
 const LISTING: Listing =
     Listing { columns: COLUMNS, from: " from merges m where m.tenant_id = ", id: "m.id", fields: FIELDS, search: None, order: "create_time desc" };
+/// Longer than a merge waits for locks.
+const A_MOMENT: TimeDelta = TimeDelta::seconds(10);
 const READ_CONTACTS: &str = "contacts.contact.read";
 const READ_ACCOUNTS: &str = "contacts.account.read";
 const SURVIVOR: Table = Table { tenant: "s.tenant_id", id: "s.id", owner: "s.owner_id" };
@@ -95,14 +97,15 @@ pub async fn list(db: &Db, ctx: &Ctx, request: &pb::ListMergesRequest) -> Result
     Ok(pb::ListMergesResponse { merges: merges?.iter().map(convert::to_proto).collect(), next_page_token })
 }
 
-/// Merges into one of `survivors` that were taken back at `time` or later, in that order; at most 100.
+/// Merges into one of `survivors` that were taken back at `time` or later, or a moment before it by a clock that is behind or
+/// while they waited for their turn; in that order, at most 100.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn undone_since(conn: &mut Conn, ctx: &Ctx, survivors: &[Uuid], time: DateTime<Utc>) -> Result<Vec<Merge>, Fault> {
     let mut query = QueryBuilder::new(format!("select {COLUMNS} from merges m where m.tenant_id = "));
     query.push_bind(ctx.tenant()).push(" and m.survivor_id = any(").push_bind(survivors.to_vec());
-    query.push(") and m.state = 2 and m.updated_at >= ").push_bind(time).push(" order by m.updated_at, m.id limit 100");
+    query.push(") and m.state = 2 and m.updated_at >= ").push_bind(time - A_MOMENT).push(" order by m.updated_at, m.id limit 100");
     query.build().fetch_all(conn).await?.iter().map(read).collect()
 }
 

@@ -2,15 +2,15 @@
 //!
 //! Guarantees: a record is taken out of the queue and its keys are written by one transaction, so that nothing is lost
 //! when a process dies; keys of a later version are never replaced by those of an earlier one, however many processes
-//! work at once; what came in bulk comes after what somebody changed, and gives way to jobs that run. At most 500 records
-//! are held at a time.
+//! work at once; what came in bulk comes after what somebody changed, which waits for it no longer than for a batch of it,
+//! and gives way to jobs that run. At most 500 records are held at a time.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rapport_kit::db::SystemDb;
 use rapport_kit::tasks::Tasks;
-use rapport_kit::{Fault, Tx};
+use rapport_kit::{Fault, Tx, jobs};
 use uuid::Uuid;
 
 use super::sql::{self, Document, RecordKey};
@@ -23,8 +23,10 @@ const IDLE: Duration = Duration::from_millis(250);
 /// Wait after the database refused or could not be reached.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// Records of bulk are indexed so much of the time while a job runs: one part of so many.
+/// What came in bulk is indexed one part of so many of the time while a job runs.
 const SHARE: u32 = 3;
+/// The longest that it rests at once.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Rounds after which the queue is read from its beginning.
 const ROUNDS: u32 = 64;
 
@@ -38,8 +40,8 @@ struct Place {
     rounds: u32,
     /// Whether the index was put in order since anything was written.
     is_settled: bool,
-    /// Whether the last records that were taken came in bulk.
-    is_in_bulk: bool,
+    /// What came in bulk rests until then.
+    rests_until: Option<Instant>,
 }
 
 /// Starts keeping the index, until the process ends.
@@ -48,10 +50,8 @@ pub fn run(system: &SystemDb, tasks: &Tasks) {
     tasks.spawn("search index", async move {
         let mut place = Place::default();
         loop {
-            let begun = Instant::now();
             let wait = match round(&system, &mut place).await {
                 Ok(false) => IDLE,
-                Ok(true) if place.is_in_bulk && is_a_job_running(&system).await => begun.elapsed() * (SHARE - 1),
                 Ok(true) => BUSY,
                 Err(error) => {
                     tracing::warn!(%error, "changed records could not be indexed for search; they are tried again");
@@ -65,15 +65,11 @@ pub fn run(system: &SystemDb, tasks: &Tasks) {
     });
 }
 
-/// Whether a job runs that wants the machine for itself; not known if the database does not say.
-async fn is_a_job_running(system: &SystemDb) -> bool {
-    let asked = async { sql::is_a_job_running(&mut system.conn().await?).await };
-    asked.await.unwrap_or_default()
-}
-
 /// Indexes the records that wait longest; answers whether there may be more. When none waits, what is to be made again is
 /// queued, and after the last of all the index is put in order once.
 async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
+    let begun = Instant::now();
+    let is_resting = place.rests_until.is_some_and(|end| begun < end);
     let begun_at_beginning = (place.own, place.bulk) == (0, 0);
     if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
         return rest(system, place).await;
@@ -81,8 +77,8 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     let mut tx = system.begin().await?;
     let mut taken = sql::take(&mut tx, false, place.own).await?;
     place.own = taken.as_ref().map_or(0, |taken| taken.last);
-    place.is_in_bulk = taken.is_none();
-    if taken.is_none() {
+    let is_bulk = taken.is_none() && !is_resting;
+    if is_bulk {
         taken = sql::take(&mut tx, true, place.bulk).await?;
         place.bulk = taken.as_ref().map_or(0, |taken| taken.last);
     }
@@ -90,10 +86,13 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     if place.rounds.is_multiple_of(ROUNDS) {
         (place.own, place.bulk) = (0, 0);
     }
-    let Some(taken) = taken else { return Ok(!begun_at_beginning) };
+    let Some(taken) = taken else { return Ok(!begun_at_beginning && !is_resting) };
     index(&mut tx, &taken.records).await?;
     tx.commit().await?;
     place.is_settled = false;
+    if is_bulk && jobs::is_any_running(&mut system.conn().await?).await? {
+        place.rests_until = Some(Instant::now() + (begun.elapsed() * (SHARE - 1)).min(LONGEST_REST));
+    }
     Ok(true)
 }
 

@@ -123,14 +123,6 @@ pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
     Ok(first.is_some())
 }
 
-/// Whether any job of the service runs at this moment.
-///
-/// # Errors
-/// What the database answers.
-pub async fn is_a_job_running(conn: &mut Conn) -> Result<bool, Fault> {
-    Ok(sqlx::query_scalar("select exists (select from kit.job where state = 2 and due_at > now())").fetch_one(conn).await?)
-}
-
 /// Records out of the queue, and the last row that was taken.
 #[derive(Debug)]
 pub struct Taken {
