@@ -4,7 +4,8 @@
 //! caller is somebody who sees a part of the units and has a field rule, never an administrator. Goals that
 //! are missed are told and nothing more; a measurement that does not work ends the program with an error.
 //!
-//! `rapport-bench [--quick] [name…]` expects the servers that `scripts/bench` starts.
+//! `rapport-bench [--quick] [--kept] [name…]` expects the servers that `scripts/bench` starts; `--kept` goes on with the
+//! organisation and the records that an earlier run under RAPPORT_KEEP=1 left.
 
 mod client;
 mod duplicates;

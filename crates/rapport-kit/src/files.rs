@@ -120,7 +120,9 @@ impl Files {
     }
 
     /// Begins a file of whoever acts, for a job to write. A step that does so names it in its outputs, or a later step
-    /// that makes it whole does; one that is never named goes with the uploads that nobody completes. It is complete when the job has ended, whatever its end was, and read by whoever asked for it, or sees all there is, while they may do what the job does.
+    /// that makes it whole does; one that is never named goes with the uploads that nobody completes. It is complete when
+    /// the job has ended, whatever its end was, and read by whoever asked for it, or sees all there is, while they may do
+    /// what the job does.
     ///
     /// # Errors
     /// What the database answers.

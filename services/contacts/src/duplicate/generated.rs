@@ -65,8 +65,13 @@ fn meeting(profiles: &[Profile]) -> BTreeSet<Rows> {
         keys::of(Kind::Contact, profile).into_iter().for_each(|key| by_key.entry(key).or_default().push(row));
     }
     let most = usize::try_from(sql::MOST).unwrap();
-    let some = by_key.values().filter(|rows| rows.len() <= most);
-    some.flat_map(|rows| rows.iter().enumerate().flat_map(|(at, one)| rows.iter().skip(at + 1).map(|other| (*one, *other)))).collect()
+    let mut pairs = BTreeSet::new();
+    for rows in by_key.values().filter(|rows| rows.len() <= most) {
+        for (at, one) in rows.iter().enumerate() {
+            pairs.extend(rows.iter().skip(at + 1).map(|other| (*one, *other)));
+        }
+    }
+    pairs
 }
 
 /// Counts what the shipped rule finds; what it finds wrongly is told with the reasons.
