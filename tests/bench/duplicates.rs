@@ -9,6 +9,7 @@ use rapport_contacts_api::v1::{
 };
 use rapport_proto::common::v1::job_service_client::JobServiceClient;
 use rapport_proto::common::v1::{GetJobRequest, JobState};
+use sqlx::PgConnection;
 
 use crate::report::{Figure, Goal, Pairs, note, short};
 use crate::stage::Stage;
@@ -54,12 +55,7 @@ pub(crate) async fn sweep(stage: &Stage, world: &World) -> Outcome<()> {
     .execute(&mut database)
     .await?;
     let begun = Instant::now();
-    while sqlx::query_scalar("select exists (select from duplicate_queue)").fetch_one(&mut database).await? {
-        if begun.elapsed() > PATIENCE {
-            return Err(trouble("records are not compared"));
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    compared(&mut database).await?;
     note(&format!("what waited to be compared was after {} s", begun.elapsed().as_secs()));
     let (contacts, keys): (i64, i64) =
         sqlx::query_as("select (select count(*) from contacts), (select count(*) from duplicate_keys)").fetch_one(&mut database).await?;
@@ -69,6 +65,18 @@ pub(crate) async fn sweep(stage: &Stage, world: &World) -> Outcome<()> {
     let pairs: i64 = sqlx::query_scalar("select count(*) from duplicate_pairs").fetch_one(&mut database).await?;
     let figure = Figure::alone("sweep", seconds, Goal::AtMost(300.0)).with("unit", "s").with("contacts", contacts).with("keys", keys);
     figure.with("pairs", pairs).with("rate", short(meter::count(contacts.unsigned_abs()) / seconds)).tell();
+    Ok(())
+}
+
+/// Ready when no record waits to be compared.
+pub(crate) async fn compared(database: &mut PgConnection) -> Outcome<()> {
+    let begun = Instant::now();
+    while sqlx::query_scalar("select exists (select from duplicate_queue)").fetch_one(&mut *database).await? {
+        if begun.elapsed() > PATIENCE {
+            return Err(trouble("records are not compared"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use rapport_proto::common::v1::{CompleteUploadRequest, CreateFileRequest, File, 
 use sqlx::{Executor, PgConnection};
 
 use crate::load::letters;
-use crate::report::{Goal, Pairs};
+use crate::report::{Goal, Pairs, median, short};
 use crate::stage::Stage;
 use crate::world::{Token, World, with};
 use crate::{Outcome, duplicates, meter, trouble};
@@ -28,7 +28,7 @@ const HEADERS: [&str; 4] = ["Given name", "Family name", "E-mail 1", "External i
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Rows a second of an import of new contacts, under the rule about duplicates that is shipped, against COPY of as many
-/// into an empty table with the same indexes.
+/// into an empty table with the same indexes. Beside it the rate until the last of them was compared with others.
 pub(crate) async fn import(stage: &Stage, world: &World) -> Outcome<()> {
     compared(stage, world, "import", Goal::AtLeast(0.2), 0).await
 }
@@ -44,16 +44,21 @@ pub(crate) async fn import_plain(stage: &Stage, world: &World) -> Outcome<()> {
 /// Rounds of imports; those of another figure begin `behind` them, so that every record is new.
 async fn compared(stage: &Stage, world: &World, name: &'static str, goal: Goal, behind: usize) -> Outcome<()> {
     let rows = stage.plan.contacts.min(MOST);
-    let mut pairs = Pairs::default();
+    let (mut pairs, mut compared) = (Pairs::default(), Vec::new());
+    let mut database = stage.superuser(&stage.contacts).await?;
     for round in 0..stage.plan.pairs.min(ROUNDS) {
         let token = world.token().await?;
         let file = upload(stage, &token, file(rows, behind + round).as_bytes()).await?;
         let begun = Instant::now();
         imported(stage, &token, file, rows).await?;
         let ours = meter::count(rows) / begun.elapsed().as_secs_f64();
+        // What waits would be worked on beside the next measurement.
+        duplicates::compared(&mut database).await?;
+        compared.push(meter::count(rows) / begun.elapsed().as_secs_f64());
         pairs.push(ours, copied(stage, rows).await?);
     }
-    pairs.figure(name, goal).with("unit", "1/s").with("rows", stage.plan.contacts).with("imported", rows).tell();
+    let figure = pairs.figure(name, goal).with("unit", "1/s").with("rows", stage.plan.contacts).with("imported", rows);
+    figure.with("compared", short(median(compared))).tell();
     Ok(())
 }
 

@@ -43,7 +43,8 @@ pub(crate) fn trouble(text: impl Into<String>) -> Trouble {
     Trouble::from(text.into())
 }
 
-/// Every figure, in the order in which they are taken.
+/// Every figure, in the order in which they are taken: those of events come last, because what is made after them is
+/// published to somebody who listens no more.
 const NAMES: [&str; 20] = [
     "cold_start",
     "idle_memory",
@@ -57,14 +58,14 @@ const NAMES: [&str; 20] = [
     "create_blocked",
     "token_tax",
     "sign_in",
-    "event_latency",
-    "relay",
     "search",
     "export",
     "export_growth",
     "import",
     "import_plain",
     "sweep",
+    "event_latency",
+    "relay",
 ];
 /// Those that are taken without a table.
 const WITHOUT_RECORDS: [&str; 4] = ["cold_start", "idle_memory", "token_tax", "sign_in"];

@@ -14,6 +14,7 @@ pub mod list;
 pub mod merge;
 pub mod model;
 pub mod parse;
+pub mod part;
 pub mod roles;
 pub mod rpc;
 pub mod snapshot;

@@ -12,7 +12,6 @@ pub mod cell;
 pub mod contact;
 pub mod part;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits;
@@ -43,9 +42,6 @@ pub enum Column {
 
 /// A cell that has something in it, with the column that it stands in.
 pub type Cell = (Column, String);
-
-/// The same of a record that is at hand: a large text is not copied for it.
-pub type CellOf<'r> = (Column, Cow<'r, str>);
 
 /// What a record has once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

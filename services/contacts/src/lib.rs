@@ -17,6 +17,7 @@ pub mod external_id;
 pub mod hide;
 pub mod import;
 pub mod import_mapping;
+pub mod in_bulk;
 pub mod layout;
 pub mod limits;
 pub mod merge;

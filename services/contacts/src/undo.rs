@@ -22,6 +22,8 @@ use sqlx::Executor;
 use tonic::Code;
 use uuid::Uuid;
 
+use crate::in_bulk::wait_behind_people;
+
 /// Journal rows that one step looks at.
 const ROWS: i64 = 200;
 /// Collections in the order in which they are taken back: contacts act for accounts.
@@ -108,6 +110,7 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     }
     let spans = spans(run, undone, &written).await?;
     let mut tx = run.begin().await?;
+    wait_behind_people(&mut tx).await?;
     let (left, done) = match *collection {
         crate::account::COLLECTION => account::undo(&mut tx, run, &mut place.pass, &spans).await?,
         _ => (contact::undo(&mut tx, run, &spans).await?, spans.len()),

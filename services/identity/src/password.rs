@@ -3,10 +3,10 @@
 //! Guarantees: at most as many hashes at once as there are threads for them, and a bounded number of calls
 //! waiting; verifying the password of nobody takes as long as verifying somebody's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -20,6 +20,8 @@ use crate::secret::random;
 const MEMORY: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// Pieces of a KiB that a hash needs.
+const BLOCKS: usize = MEMORY as usize;
 /// Most bytes of a password.
 pub(crate) const MAX_BYTES: usize = 1024;
 /// A password must take more guesses than this: well beyond the tens of thousands that everybody tries first, and
@@ -34,12 +36,21 @@ pub(crate) struct Passwords {
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
+    memory: Mutex<Weak<Memory>>,
+}
+
+/// Memory of hashes that are done, for those that come next: to have the system clear it for each costs a part of its
+/// time. Gone with the last turn; at most as many pieces as there are threads.
+#[derive(Debug, Default)]
+struct Memory {
+    pieces: Mutex<Vec<Vec<Block>>>,
 }
 
 /// The right to hash, one password at a time.
 #[derive(Debug)]
 pub(crate) struct Turn {
     permit: Arc<OwnedSemaphorePermit>,
+    memory: Arc<Memory>,
 }
 
 impl Passwords {
@@ -48,19 +59,42 @@ impl Passwords {
     pub(crate) fn new(threads: usize, queue: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if threads == 0 { cores + 1 } else { threads };
-        Self { slots: Arc::new(Semaphore::new(threads)), waiting: AtomicUsize::new(0), queue }
+        Self { slots: Arc::new(Semaphore::new(threads)), waiting: AtomicUsize::new(0), queue, memory: Mutex::default() }
     }
 
     /// Waits for a turn. What must not be overtaken, such as a look at the lock of an address, comes after it.
     pub(crate) async fn turn(&self) -> Result<Turn, Fault> {
         let busy = || Fault::exhausted("SIGN_IN_BUSY", "Too many people sign in at this moment; send the request again.");
+        let memory = self.memory();
         if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(Turn { permit: Arc::new(permit) });
+            return Ok(Turn { permit: Arc::new(permit), memory });
         }
         let place = Place::take(&self.waiting, self.queue).ok_or_else(busy)?;
         let permit = Arc::clone(&self.slots).acquire_owned().await.map_err(Fault::internal)?;
         drop(place);
-        Ok(Turn { permit: Arc::new(permit) })
+        Ok(Turn { permit: Arc::new(permit), memory })
+    }
+
+    /// The memory of all who hash or wait to.
+    fn memory(&self) -> Arc<Memory> {
+        let mut shared = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let memory = Arc::default();
+            *shared = Arc::downgrade(&memory);
+            memory
+        })
+    }
+}
+
+impl Memory {
+    /// Does what needs a piece, of whatever is in it.
+    fn with<T>(&self, work: impl FnOnce(&mut [Block]) -> T) -> T {
+        let pieces = || self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = pieces().pop();
+        let mut piece = kept.unwrap_or_else(|| vec![Block::default(); BLOCKS]);
+        let done = work(&mut piece);
+        pieces().push(piece);
+        done
     }
 }
 
@@ -86,9 +120,9 @@ impl Drop for Place<'_> {
 impl Turn {
     /// The text to store for `password`.
     pub(crate) async fn hash(&self, password: SecretString) -> Result<String, Fault> {
-        self.run(move || {
+        self.run(move |memory| {
             let salt = random::<16>();
-            let hash = derive(&password, &salt)?;
+            let hash = derive(memory, &password, &salt)?;
             Ok(format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash)))
         })
         .await
@@ -96,20 +130,20 @@ impl Turn {
 
     /// Whether `password` is the one that `stored` was made of; with nothing stored it is not, after the same time.
     pub(crate) async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<bool, Fault> {
-        self.run(move || {
+        self.run(move |memory| {
             let known = stored.as_deref().and_then(parts);
             let (salt, expected) = known.clone().unwrap_or_else(|| (vec![0; 16], vec![0; 32]));
-            let hash = derive(&password, &salt)?;
+            let hash = derive(memory, &password, &salt)?;
             Ok(known.is_some() && constant_time::verify_slices_are_equal(&hash, &expected).is_ok())
         })
         .await
     }
 
     /// The permit goes with the work, which ends even if the caller does not wait for it.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-        let permit = Arc::clone(&self.permit);
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut [Block]) -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+        let (permit, memory) = (Arc::clone(&self.permit), Arc::clone(&self.memory));
         let worked = tokio::task::spawn_blocking(move || {
-            let done = work();
+            let done = memory.with(work);
             drop(permit);
             done
         });
@@ -117,12 +151,12 @@ impl Turn {
     }
 }
 
-fn derive(password: &SecretString, salt: &[u8]) -> Result<[u8; 32], Fault> {
+fn derive(memory: &mut [Block], password: &SecretString, salt: &[u8]) -> Result<[u8; 32], Fault> {
     metrics::password_hashes().inc();
     let params = Params::new(MEMORY, PASSES, LANES, Some(32)).map_err(|error| Fault::internal(error.to_string()))?;
     let mut hash = [0; 32];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password.expose_secret().as_bytes(), salt, &mut hash)
+        .hash_password_into_with_memory(password.expose_secret().as_bytes(), salt, &mut hash, memory)
         .map_err(|error| Fault::internal(error.to_string()))?;
     Ok(hash)
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::change::{self, Change};
 use super::decide::{self, Decision};
 use super::set;
-use crate::{account, undo};
+use crate::{account, in_bulk, undo};
 
 /// The kind of job. What it did is taken back record by record, but for those that were edited since.
 pub const KIND: Kind =
@@ -58,6 +58,7 @@ async fn step(run: &Run) -> Result<Committed, Fault> {
 /// Writes what was decided, each record for itself: one that is refused takes nothing of the others with it.
 async fn make(tx: &mut Tx, ctx: &Ctx, decisions: Vec<(Uuid, Decision)>) -> Result<Made, Fault> {
     let mut made = Made::default();
+    in_bulk::wait_behind_people(tx).await?;
     if decisions.iter().any(|(_, decision)| matches!(decision, Decision::Account { decided, .. } if decided.moves)) {
         account::tree::lock(tx, ctx).await?;
     }

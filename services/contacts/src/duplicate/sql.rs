@@ -64,18 +64,20 @@ pub async fn give_way(tx: &mut Tx) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Records that wait for their keys, the longest waiting behind row `after` first; they wait to be compared from then on.
-/// With them the last row.
+/// Records that wait for their keys, of those that came in bulk or of those that did not, the longest waiting behind row
+/// `after` first; they wait to be compared from then on. With them the last row.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn take_unkeyed(tx: &mut Tx, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
+pub async fn take_unkeyed(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
     // Those that another process takes at this moment are left to it.
     let rows = sqlx::query!(
         "update duplicate_queue set keyed = true
-         where id = any(array(select id from duplicate_queue where not keyed and id > $2 order by id limit $1 for update skip locked))
+         where id = any(array(
+           select id from duplicate_queue where bulk = $2 and not keyed and id > $3 order by id limit $1 for update skip locked))
          returning id, tenant_id, kind, record_id",
         BATCH,
+        is_bulk,
         after
     )
     .fetch_all(tx.conn())
@@ -84,17 +86,19 @@ pub async fn take_unkeyed(tx: &mut Tx, after: i64) -> Result<(BTreeSet<Queued>, 
     Ok((rows.into_iter().map(|row| Queued { tenant: row.tenant_id, kind: row.kind, id: row.record_id }).collect(), last))
 }
 
-/// Takes records that wait to be compared out of the queue, the longest waiting behind row `after` first. With them the
-/// last row.
+/// Takes records that wait to be compared out of the queue, of those that came in bulk or of those that did not, the longest
+/// waiting behind row `after` first. With them the last row.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn take_keyed(tx: &mut Tx, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
+pub async fn take_keyed(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
     let rows = sqlx::query!(
         "delete from duplicate_queue
-         where id = any(array(select id from duplicate_queue where keyed and id > $2 order by id limit $1 for update skip locked))
+         where id = any(array(
+           select id from duplicate_queue where bulk = $2 and keyed and id > $3 order by id limit $1 for update skip locked))
          returning id, tenant_id, kind, record_id",
         BATCH,
+        is_bulk,
         after
     )
     .fetch_all(tx.conn())

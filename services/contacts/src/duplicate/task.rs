@@ -3,12 +3,13 @@
 //!
 //! Guarantees: a record leaves the queue in the transaction that writes what was found, so that nothing is lost when a
 //! process dies or gives way to a caller; its keys are committed before it is compared, so that of two records that are
-//! written at once, one at least meets the other, however many processes work. At most 200 records are held at a time with
+//! written at once, one at least meets the other, however many processes work; what came in bulk comes after what somebody
+//! changed, which waits for it no longer than for a batch of it, and gives way to jobs that run. At most 200 records are held at a time with
 //! 12 keys each; pairs are scored 1,000 at a time, beside what the service answers, and those that the rules take for the
 //! same are kept until all are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rapport_kit::db::SystemDb;
 use rapport_kit::tasks::Tasks;
@@ -19,6 +20,7 @@ use super::found_sql::{self, Compared};
 use super::rule::{Details, matches};
 use super::sql::{self, Candidate, Keyed, Queued};
 use super::{keys, rules};
+use crate::in_bulk::Rest;
 use crate::search::Kind;
 
 const BUSY: Duration = Duration::from_millis(5);
@@ -30,18 +32,28 @@ const PAIRS: usize = 1_000;
 /// Rounds after which the queue is read from its beginning.
 const ROUNDS: u32 = 64;
 
-/// How far the queue was read: rows before that are gone but for a few, and going through what is left of them costs more
-/// than taking the next. Rows that were committed late are found from the beginning, again and again.
-#[derive(Debug, Default)]
-struct Place {
+/// How far a lane of the queue was read: rows before that are gone but for a few, and going through what is left of them
+/// costs more than taking the next.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lane {
     unkeyed: i64,
     keyed: i64,
+}
+
+/// How far both were, of those that did not come in bulk and those that did. Rows that were committed late are found from
+/// the beginning, again and again.
+#[derive(Debug, Default)]
+struct Place {
+    own: Lane,
+    bulk: Lane,
     rounds: u32,
+    /// Of what came in bulk.
+    rest: Rest,
 }
 
 impl Place {
     fn is_beginning(&self) -> bool {
-        (self.unkeyed, self.keyed) == (0, 0)
+        self.own == Lane::default() && self.bulk == Lane::default()
     }
 }
 
@@ -68,13 +80,31 @@ pub fn run(system: &SystemDb, tasks: &Tasks) {
 
 /// Works on the records that wait longest; answers whether there may be more.
 async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
+    let begun = Instant::now();
     let begun_at_beginning = place.is_beginning();
     if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
         return Ok(false);
     }
+    let is_resting = !place.rest.is_over();
+    let mut is_any_taken = pass(system, false, &mut place.own).await?;
+    if !is_any_taken && !is_resting {
+        is_any_taken = pass(system, true, &mut place.bulk).await?;
+        if is_any_taken {
+            place.rest.follow(system, begun).await?;
+        }
+    }
+    place.rounds += 1;
+    if place.rounds.is_multiple_of(ROUNDS) {
+        (place.own, place.bulk) = (Lane::default(), Lane::default());
+    }
+    Ok(is_any_taken || !begun_at_beginning && !is_resting)
+}
+
+/// Takes those of a lane that wait longest a step further; answers whether there were any.
+async fn pass(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<bool, Fault> {
     let mut tx = system.begin().await?;
     sql::give_way(&mut tx).await?;
-    let (unkeyed, last_unkeyed) = sql::take_unkeyed(&mut tx, place.unkeyed).await?;
+    let (unkeyed, last_unkeyed) = sql::take_unkeyed(&mut tx, is_bulk, lane.unkeyed).await?;
     for ((tenant, kind), ids) in by_kind(&unkeyed) {
         let records = sql::profiles(tx.conn(), tenant, kind, &ids).await?;
         let keyed = records.into_iter().map(|record| {
@@ -87,18 +117,14 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
 
     let mut tx = system.begin().await?;
     sql::give_way(&mut tx).await?;
-    let (keyed, last_keyed) = sql::take_keyed(&mut tx, place.keyed).await?;
+    let (keyed, last_keyed) = sql::take_keyed(&mut tx, is_bulk, lane.keyed).await?;
     // Contacts before accounts, as merges lock them.
     for ((tenant, kind), ids) in by_kind(&keyed).into_iter().rev() {
         compare(&mut tx, tenant, kind, &ids).await?;
     }
     tx.commit().await?;
-    let rounds = (place.rounds + 1) % ROUNDS;
-    *place = match rounds {
-        0 => Place::default(),
-        _ => Place { unkeyed: last_unkeyed.unwrap_or_default(), keyed: last_keyed.unwrap_or_default(), rounds },
-    };
-    Ok(!begun_at_beginning || last_unkeyed.is_some() || last_keyed.is_some())
+    *lane = Lane { unkeyed: last_unkeyed.unwrap_or_default(), keyed: last_keyed.unwrap_or_default() };
+    Ok(last_unkeyed.is_some() || last_keyed.is_some())
 }
 
 fn by_kind(queued: &BTreeSet<Queued>) -> BTreeMap<(Uuid, Kind), Vec<Uuid>> {

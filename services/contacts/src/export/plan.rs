@@ -1,6 +1,6 @@
 //! What an export is to hold and how it is written, parsed from a request.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rapport_contacts_api::v1 as pb;
 use rapport_kit::{Ctx, Fault, name};
@@ -38,6 +38,12 @@ impl Plan {
     /// Whether the columns are those that the records turn out to have.
     pub(super) fn has_columns_of_records(&self) -> bool {
         self.format.is_table() && self.columns.is_empty()
+    }
+
+    /// The paths that the columns are parts of, where nothing else is written of a record; none where all of it may be.
+    pub(super) fn paths(&self) -> Option<BTreeSet<&'static str>> {
+        let columns = self.columns.iter().filter_map(|column| column.path(self.resource));
+        (!self.columns.is_empty()).then(|| columns.collect())
     }
 }
 

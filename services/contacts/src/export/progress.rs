@@ -3,7 +3,6 @@
 //! Guarantees: from the same place over the same records the same bytes come, so that a piece whose storing failed can be
 //! made again, by any process.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use prost::Message;
@@ -11,7 +10,7 @@ use rapport_kit::{Ctx, Db, Fault};
 use uuid::Uuid;
 
 use super::plan::{Format, Plan};
-use super::records::{self, Page};
+use super::records::{self, Fetched, Page};
 use super::workbook::Workbook;
 use super::{Row, csv, json, vcard};
 use crate::layout::Column;
@@ -53,7 +52,8 @@ pub(super) struct Piece {
 /// # Errors
 /// FAILED_PRECONDITION (EXPORT_TOO_WIDE, EXPORT_TOO_LARGE); those of reading; what the database answers.
 pub(super) async fn advance(db: &Db, ctx: &Ctx, plan: &Plan, progress: &mut Progress) -> Result<Piece, Fault> {
-    let page = records::read(db, ctx, plan, progress.after()?).await?;
+    let fetched = records::fetch(db, ctx, plan, progress.after()?).await?;
+    let page = records::shown(db, ctx, plan, fetched).await?;
     progress.take(plan, &page)
 }
 
@@ -75,10 +75,10 @@ impl Progress {
         Ok(Piece { bytes, records: page.records.len() })
     }
 
-    /// Where the page stands that comes behind `page`, which is the next to be taken; none if that is the last.
-    pub(super) fn behind(&self, plan: &Plan, page: &Page) -> Option<Option<Uuid>> {
+    /// Where the page stands that comes behind the next to be taken, which was `fetched`; none if that is the last.
+    pub(super) fn behind(&self, plan: &Plan, fetched: &Fetched) -> Option<Option<Uuid>> {
         let is_followed_by_another_pass = !self.is_surveyed && plan.has_columns_of_records();
-        (page.next.is_some() || is_followed_by_another_pass).then_some(page.next)
+        (fetched.next.is_some() || is_followed_by_another_pass).then_some(fetched.next)
     }
 
     fn after(&self) -> Result<Option<Uuid>, Fault> {
@@ -94,7 +94,7 @@ impl Progress {
     /// Notes the columns in which records of the page have something.
     fn survey(&mut self, plan: &Plan, page: &Page) -> Result<(), Fault> {
         let mut columns: BTreeSet<Column> = self.columns(plan).into_iter().collect();
-        columns.extend(page.records.iter().flat_map(|record| record.cells()).map(|(column, _)| column));
+        page.records.iter().for_each(|record| record.survey(&mut columns));
         if columns.len() > limits::EXPORT_COLUMNS {
             let text = format!("Name the columns to export: the records would need more than {}.", limits::EXPORT_COLUMNS);
             return Err(Fault::precondition("EXPORT_TOO_WIDE", text).with("most_columns", limits::EXPORT_COLUMNS.to_string()));
@@ -142,16 +142,5 @@ impl Progress {
 
 /// The records of the page as rows with a text for each column, made one by one: a row may be wide.
 fn rows<'a>(columns: &'a [Column], page: &'a Page) -> impl Iterator<Item = Row<'a>> + 'a {
-    let mut places: Vec<(&Column, usize)> = columns.iter().enumerate().map(|(place, column)| (column, place)).collect();
-    places.sort_unstable();
-    page.records.iter().map(move |record| {
-        let mut row = vec![Cow::Borrowed(""); columns.len()];
-        for (column, text) in record.cells() {
-            let place = places.binary_search_by_key(&&column, |(column, _)| column).ok().and_then(|found| places.get(found));
-            if let Some(cell) = place.and_then(|(_, place)| row.get_mut(*place)) {
-                *cell = text;
-            }
-        }
-        row
-    })
+    page.records.iter().map(move |record| columns.iter().map(|column| record.cell(column)).collect())
 }

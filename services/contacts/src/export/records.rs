@@ -1,5 +1,6 @@
 //! Pages of records as the caller may see them, in the order of ids.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use rapport_contacts_api::v1 as pb;
@@ -12,7 +13,10 @@ use sqlx::{Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
 use super::plan::{Format, Plan};
-use crate::layout::{self, CellOf, Resource};
+use crate::account::Account;
+use crate::contact::Contact;
+use crate::contact::part::Part;
+use crate::layout::{self, Column, Resource};
 use crate::{account, contact};
 
 /// Records of a page at most; fewer where they are large.
@@ -23,6 +27,13 @@ const PAGE: i64 = 1000;
 pub(super) enum Record {
     Contact(Box<pb::Contact>),
     Account(Box<pb::Account>),
+}
+
+/// Rows of a page as they came: while records are made of them, the next ones come.
+pub(super) struct Fetched {
+    rows: Vec<PgRow>,
+    /// Where the next page begins; none after the last one.
+    pub(super) next: Option<Uuid>,
 }
 
 /// Records in the order of ids.
@@ -36,55 +47,75 @@ pub(super) struct Page {
 }
 
 impl Record {
-    /// The cells that have something in them.
-    pub(super) fn cells(&self) -> Vec<CellOf<'_>> {
+    /// What stands in a column; empty where there is nothing.
+    pub(super) fn cell(&self, column: &Column) -> Cow<'_, str> {
         match self {
-            Self::Contact(contact) => layout::contact::cells(contact),
-            Self::Account(account) => layout::account::cells(account),
+            Self::Contact(contact) => layout::contact::cell(contact, column),
+            Self::Account(account) => layout::account::cell(account, column),
+        }
+    }
+
+    /// Adds the columns in which the record has something.
+    pub(super) fn survey(&self, columns: &mut BTreeSet<Column>) {
+        let is_filled = |column: &Column| !self.cell(column).is_empty();
+        match self {
+            Self::Contact(contact) => columns.extend(layout::contact::columns(contact).filter(is_filled)),
+            Self::Account(account) => columns.extend(layout::account::columns(account).filter(is_filled)),
         }
     }
 }
 
-/// The page of the export behind `after`.
+/// Fetches the rows of the page of the export behind `after`.
 ///
 /// # Errors
 /// INVALID_ARGUMENT (FILTER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN); what the database answers.
-pub(super) async fn read(db: &Db, ctx: &Ctx, plan: &Plan, after: Option<Uuid>) -> Result<Page, Fault> {
+pub(super) async fn fetch(db: &Db, ctx: &Ctx, plan: &Plan, after: Option<Uuid>) -> Result<Fetched, Fault> {
     let mut conn = db.for_tenant(ctx).await?;
+    let (mut query, table) = match plan.resource {
+        Resource::Contact => (part(plan).map_or_else(|| contact::sql::select(ctx), |part| part.select(ctx)), contact::sql::TABLE),
+        Resource::Account => (account::sql::select(ctx), account::sql::TABLE),
+    };
     match plan.resource {
-        Resource::Contact => contacts(&mut conn, ctx, plan, after).await,
-        Resource::Account => accounts(&mut conn, ctx, plan, after).await,
+        Resource::Contact => contact::list::narrow(&mut query, ctx, &plan.filter)?,
+        Resource::Account => account::list::narrow(&mut query, ctx, &plan.filter)?,
     }
+    let (rows, next) = rows(&mut conn, ctx, plan, table, query, after).await?;
+    Ok(Fetched { rows, next })
 }
 
-async fn contacts(conn: &mut Conn, ctx: &Ctx, plan: &Plan, after: Option<Uuid>) -> Result<Page, Fault> {
-    let mut query = contact::sql::select(ctx);
-    contact::list::narrow(&mut query, ctx, &plan.filter)?;
-    let (rows, next) = rows(conn, ctx, plan, contact::sql::TABLE, query, after).await?;
-    let rules = ctx.fields(contact::RESOURCE);
-    let mut records = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut shown = contact::convert::to_proto(contact::sql::read(row)?);
-        contact::convert::hide(&mut shown, rules);
-        records.push(Record::Contact(Box::new(shown)));
-    }
+/// The records of the rows as the caller may see them.
+///
+/// # Errors
+/// What the database answers.
+pub(super) async fn shown(db: &Db, ctx: &Ctx, plan: &Plan, fetched: Fetched) -> Result<Page, Fault> {
+    let records = match plan.resource {
+        Resource::Contact => {
+            let part = part(plan);
+            let read = |row: &PgRow| part.as_ref().map_or_else(|| contact::sql::read(row), |part| part.read(row));
+            fetched.rows.iter().map(|row| Ok(contact_shown(ctx, read(row)?))).collect::<Result<Vec<Record>, Fault>>()?
+        }
+        Resource::Account => fetched.rows.iter().map(|row| Ok(account_shown(ctx, account::sql::read(row)?))).collect::<Result<Vec<Record>, Fault>>()?,
+    };
     let tells_accounts = matches!(plan.format, Format::Vcard3 | Format::Vcard4);
-    let account_names = if tells_accounts { account_names(conn, ctx, &records).await? } else { HashMap::new() };
-    Ok(Page { records, account_names, next })
+    let account_names = if tells_accounts { account_names(&mut db.for_tenant(ctx).await?, ctx, &records).await? } else { HashMap::new() };
+    Ok(Page { records, account_names, next: fetched.next })
 }
 
-async fn accounts(conn: &mut Conn, ctx: &Ctx, plan: &Plan, after: Option<Uuid>) -> Result<Page, Fault> {
-    let mut query = account::sql::select(ctx);
-    account::list::narrow(&mut query, ctx, &plan.filter)?;
-    let (rows, next) = rows(conn, ctx, plan, account::sql::TABLE, query, after).await?;
-    let rules = ctx.fields(account::RESOURCE);
-    let mut records = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut shown = account::convert::to_proto(account::sql::read(row)?);
-        account::convert::hide(&mut shown, rules);
-        records.push(Record::Account(Box::new(shown)));
-    }
-    Ok(Page { records, account_names: HashMap::new(), next })
+/// What is read of contacts; none where it is all of them.
+fn part(plan: &Plan) -> Option<Part> {
+    plan.paths().map(Part::of)
+}
+
+fn contact_shown(ctx: &Ctx, contact: Contact) -> Record {
+    let mut shown = contact::convert::to_proto(contact);
+    contact::convert::hide(&mut shown, ctx.fields(contact::RESOURCE));
+    Record::Contact(Box::new(shown))
+}
+
+fn account_shown(ctx: &Ctx, account: Account) -> Record {
+    let mut shown = account::convert::to_proto(account);
+    account::convert::hide(&mut shown, ctx.fields(account::RESOURCE));
+    Record::Account(Box::new(shown))
 }
 
 /// The rows of the page that `query` begins with, and where the next one begins.
@@ -97,9 +128,13 @@ async fn rows(
     after: Option<Uuid>,
 ) -> Result<(Vec<PgRow>, Option<Uuid>), Fault> {
     query.push(" and c.deleted_at is null");
-    ctx.scope_of(plan.resource.read_permission()).push(&mut query, table);
+    let read = ctx.scope_of(plan.resource.read_permission());
+    read.push(&mut query, table);
     // What may be read may be exported where exporting is permitted: a share for reading will do.
-    Scope { action: Action::Read, ..ctx.scope_of(super::PERMISSION) }.push(&mut query, table);
+    let export = Scope { action: Action::Read, ..ctx.scope_of(super::PERMISSION) };
+    if export != read {
+        export.push(&mut query, table);
+    }
     if let Some(ids) = &plan.ids {
         query.push(" and c.id = any(").push_bind(ids.clone()).push(")");
     }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::plan::{self, Plan};
 use super::progress::Progress;
-use super::records::{self, Page};
+use super::records::{self, Fetched};
 use super::{KIND, job};
 use crate::layout::Resource;
 
@@ -34,11 +34,11 @@ struct Export {
 }
 
 impl Export {
-    /// Reads a page in a task of its own, which ends with the call.
-    fn read_page(self: Arc<Self>, after: Option<Uuid>) -> JoinSet<Result<Page, Fault>> {
-        let mut reading = JoinSet::new();
-        reading.spawn(async move { records::read(&self.db, &self.ctx, &self.plan, after).await });
-        reading
+    /// Fetches a page in a task of its own, which ends with the call.
+    fn fetch(self: Arc<Self>, after: Option<Uuid>) -> JoinSet<Result<Fetched, Fault>> {
+        let mut fetching = JoinSet::new();
+        fetching.spawn(async move { records::fetch(&self.db, &self.ctx, &self.plan, after).await });
+        fetching
     }
 }
 
@@ -89,21 +89,22 @@ impl Exports {
         Self { db, jobs }
     }
 
-    /// Page by page as the caller takes them. While one is written the next is read; no connection is held between reads.
+    /// Page by page as the caller takes them. While one is written the next is fetched; no connection is held between them.
     async fn stream(&self, ctx: Ctx, plan: Plan) -> Result<BoxStream<'static, Result<Vec<u8>, Status>>, Fault> {
         plan::check(&ctx, &plan)?;
         ctx.log_export(&mut self.db.for_tenant(&ctx).await?, &job::logged(&plan)).await?;
         let export = Arc::new(Export { db: self.db.clone(), ctx, plan });
-        let begin = (Progress::default(), Some(Arc::clone(&export).read_page(None)));
-        let pages = stream::try_unfold(begin, move |(mut progress, reading)| {
+        let begin = (Progress::default(), Some(Arc::clone(&export).fetch(None)));
+        let pages = stream::try_unfold(begin, move |(mut progress, fetching)| {
             let export = Arc::clone(&export);
             async move {
-                let Some(mut reading) = reading else { return Ok(None) };
+                let Some(mut fetching) = fetching else { return Ok(None) };
                 if Instant::now() >= export.ctx.call().deadline {
                     return Err(Status::from(Fault::deadline()));
                 }
-                let page = reading.join_next().await.ok_or_else(|| Fault::internal("a page is read by nobody"))?.map_err(Fault::internal)??;
-                let next = progress.behind(&export.plan, &page).map(|after| Arc::clone(&export).read_page(after));
+                let fetched = fetching.join_next().await.ok_or_else(|| Fault::internal("a page is fetched by nobody"))?.map_err(Fault::internal)??;
+                let next = progress.behind(&export.plan, &fetched).map(|after| Arc::clone(&export).fetch(after));
+                let page = records::shown(&export.db, &export.ctx, &export.plan, fetched).await?;
                 let piece = progress.take(&export.plan, &page)?;
                 Ok(Some((piece.bytes, (progress, next))))
             }

@@ -8,6 +8,7 @@ use crate::account::sql as of_accounts;
 use crate::account::write::Decided;
 use crate::contact::{Contact, Fact, bulk, sql};
 use crate::events;
+use crate::in_bulk::wait_behind_people;
 use crate::number::Numbers;
 
 /// Writes contacts: new ones by one statement, changed ones in the order of ids, so that two imports never wait for
@@ -74,12 +75,6 @@ pub async fn accounts(tx: &mut Tx, ctx: &Ctx, mut numbers: Numbers, changes: &[(
             return Err(Fault::contended());
         }
     }
-    Ok(())
-}
-
-/// What the transaction writes is indexed for search behind what people change meanwhile.
-async fn wait_behind_people(tx: &mut Tx) -> Result<(), Fault> {
-    tx.conn().execute("set local rapport.bulk = 'on'").await?;
     Ok(())
 }
 

@@ -1,43 +1,61 @@
 //! An account as cells of a row, and back.
 
+use std::borrow::Cow;
+
+use prost_types::Timestamp;
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::account::{Kind, Relationship};
 use rapport_proto::google_type::Money;
 
-use super::part::{self, Cells, Groups};
-use super::{CellOf, Column, Single, cell};
+use super::part::{self, Groups};
+use super::{Column, Resource, Single, cell};
 use crate::violations::Violations;
 
 const NANOS: i64 = 1_000_000_000;
 
-/// The cells of an account that have something in them, in the order of columns.
+/// What stands in a column of an account; empty where there is nothing.
 #[must_use]
-pub fn cells(account: &pb::Account) -> Vec<CellOf<'_>> {
-    let mut cells = Cells::default();
-    let number = |number: Option<i32>| number.map(|number| number.to_string()).unwrap_or_default();
-    cells.single(Single::Record, &account.name);
-    cells.single(Single::DisplayName, &account.display_name);
-    cells.single(Single::Kind, name_of(&KINDS, account.kind()));
-    cells.single(Single::Relationships, cell::list(account.relationships().map(|relationship| name_of(&RELATIONSHIPS, relationship))));
-    cells.single(Single::Number, &account.number);
-    cells.single(Single::LegalEntity, &account.legal_entity);
-    cells.single(Single::Parent, &account.parent);
-    cells.single(Single::Sector, &account.sector);
-    cells.single(Single::Website, &account.website);
-    cells.single(Single::Employees, number(account.employee_count));
-    cells.single(Single::Revenue, account.annual_revenue.as_ref().map(amount).unwrap_or_default());
-    cells.single(Single::Currency, account.annual_revenue.as_ref().map_or("", |money| &money.currency_code));
-    cells.single(Single::Founded, number(account.founded_year));
-    cells.single(Single::Tags, cell::list(account.tags.iter().map(String::as_str)));
-    cells.single(Single::Owner, &account.owner);
-    cells.single(Single::Created, account.create_time.map(cell::time).unwrap_or_default());
-    cells.single(Single::Updated, account.update_time.map(cell::time).unwrap_or_default());
-    cells.single(Single::Deleted, account.delete_time.map(cell::time).unwrap_or_default());
-    cells.single(Single::Version, &account.etag);
-    cells.points(&account.contact_points);
-    cells.addresses(&account.addresses);
-    cells.external_ids(&account.external_ids);
-    cells.filled
+pub fn cell<'r>(account: &'r pb::Account, column: &Column) -> Cow<'r, str> {
+    match column {
+        Column::Single(single) => single_cell(account, *single),
+        Column::Point(channel, number, part) => part::point_cell(&account.contact_points, *channel, *number, *part),
+        Column::Address(number, part) => part::address_cell(&account.addresses, *number, *part),
+        Column::ExternalId(system) => part::external_id_cell(&account.external_ids, system),
+        Column::Account(..) => Cow::Borrowed(""),
+    }
+}
+
+fn single_cell(account: &pb::Account, single: Single) -> Cow<'_, str> {
+    let number = |number: Option<i32>| Cow::Owned(number.map(|number| number.to_string()).unwrap_or_default());
+    let time = |time: Option<Timestamp>| Cow::Owned(time.map(cell::time).unwrap_or_default());
+    match single {
+        Single::Record => Cow::Borrowed(&account.name),
+        Single::DisplayName => Cow::Borrowed(&account.display_name),
+        Single::Kind => Cow::Borrowed(name_of(&KINDS, account.kind())),
+        Single::Relationships => Cow::Owned(cell::list(account.relationships().map(|relationship| name_of(&RELATIONSHIPS, relationship)))),
+        Single::Number => Cow::Borrowed(&account.number),
+        Single::LegalEntity => Cow::Borrowed(&account.legal_entity),
+        Single::Parent => Cow::Borrowed(&account.parent),
+        Single::Sector => Cow::Borrowed(&account.sector),
+        Single::Website => Cow::Borrowed(&account.website),
+        Single::Employees => number(account.employee_count),
+        Single::Revenue => Cow::Owned(account.annual_revenue.as_ref().map(amount).unwrap_or_default()),
+        Single::Currency => Cow::Borrowed(account.annual_revenue.as_ref().map_or("", |money| &money.currency_code)),
+        Single::Founded => number(account.founded_year),
+        Single::Tags => Cow::Owned(cell::list(account.tags.iter().map(String::as_str))),
+        Single::Owner => Cow::Borrowed(&account.owner),
+        Single::Created => time(account.create_time),
+        Single::Updated => time(account.update_time),
+        Single::Deleted => time(account.delete_time),
+        Single::Version => Cow::Borrowed(&account.etag),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+/// The columns in which an account can have something, in order.
+pub fn columns(account: &pb::Account) -> impl Iterator<Item = Column> {
+    let before = Resource::Account.singles().chain(part::point_columns(&account.contact_points)).chain(part::address_columns(&account.addresses));
+    before.chain(part::external_id_columns(&account.external_ids))
 }
 
 /// The account that cells show; as [`super::contact::record`].
@@ -158,19 +176,21 @@ fn find<K: Copy>(table: &[(K, &'static str)], text: &str) -> Option<K> {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use proptest::prelude::*;
     use rapport_kit::{clock, name};
     use uuid::Uuid;
 
+    use super::super::Cell;
     use super::super::part::tests::{addresses, external_ids, points, text};
-    use super::super::{Resource, cell};
     use super::*;
 
-    fn read(cells: &[CellOf<'_>]) -> pb::Account {
+    fn written(account: &pb::Account) -> Vec<Cell> {
+        columns(account).map(|column| (column.clone(), cell(account, &column).into_owned())).filter(|(_, text)| !text.is_empty()).collect()
+    }
+
+    fn read(cells: &[Cell]) -> pb::Account {
         let mut found = Violations::default();
-        let account = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_ref())));
+        let account = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_str())));
         found.finish().expect("every cell can be read");
         account
     }
@@ -199,11 +219,11 @@ mod tests {
                 external_ids, tags: vec!["a, b".to_owned()], etag: "7".to_owned(), create_time: now, update_time: now, delete_time: now,
                 merged_into: String::new(),
             };
-            let written = cells(&account);
+            let written = written(&account);
             prop_assert_eq!(&read(&written), &account);
             let filed = written.iter().map(|(column, text)| {
                 let header = column.to_string();
-                (Column::parse(Resource::Account, &header).expect("a column"), Cow::Owned(cell::unguarded(&cell::guarded(text)).to_owned()))
+                (Column::parse(Resource::Account, &header).expect("a column"), cell::unguarded(&cell::guarded(text)).to_owned())
             });
             prop_assert_eq!(read(&filed.collect::<Vec<_>>()), account);
         }
@@ -220,9 +240,9 @@ mod tests {
 
     #[test]
     fn a_currency_without_an_amount_is_no_revenue() {
-        let currency = (Column::Single(Single::Currency), Cow::Borrowed("EUR"));
+        let currency = (Column::Single(Single::Currency), "EUR".to_owned());
         assert_eq!(read(std::slice::from_ref(&currency)).annual_revenue, None);
-        let revenue = (Column::Single(Single::Revenue), Cow::Borrowed("7"));
+        let revenue = (Column::Single(Single::Revenue), "7".to_owned());
         assert_eq!(read(&[currency, revenue]).annual_revenue.map(|money| money.units), Some(7));
     }
 }

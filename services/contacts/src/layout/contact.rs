@@ -1,49 +1,72 @@
 //! A contact as cells of a row, and back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use prost_types::Timestamp;
 use rapport_contacts_api::v1 as pb;
+use rapport_proto::google_type::Date;
 
-use super::part::{self, Cells, Groups};
-use super::{CellOf, Column, RolePart, Single, cell};
+use super::part::{self, Groups};
+use super::{Column, ROLE_PARTS, Resource, RolePart, Single, cell};
 use crate::violations::Violations;
 
 /// Whose person is hidden.
 static NOBODY: LazyLock<pb::Person> = LazyLock::new(pb::Person::default);
 
-/// The cells of a contact that have something in them, in the order of columns.
+/// What stands in a column of a contact; empty where there is nothing.
 #[must_use]
-pub fn cells(contact: &pb::Contact) -> Vec<CellOf<'_>> {
-    let mut cells = Cells::default();
+pub fn cell<'r>(contact: &'r pb::Contact, column: &Column) -> Cow<'r, str> {
     let person = contact.person.as_ref().unwrap_or(&NOBODY);
-    cells.single(Single::Record, &contact.name);
-    cells.single(Single::Salutation, &person.salutation);
-    cells.single(Single::GivenName, &person.given_name);
-    cells.single(Single::AdditionalName, &person.additional_name);
-    cells.single(Single::FamilyName, &person.family_name);
-    cells.single(Single::JobTitle, &person.job_title);
-    cells.single(Single::Language, &person.language);
-    cells.single(Single::BirthDate, person.birth_date.map(cell::day).unwrap_or_default());
-    cells.single(Single::Tags, cell::list(contact.tags.iter().map(String::as_str)));
-    cells.single(Single::Owner, &contact.owner);
-    cells.single(Single::Notes, &person.notes);
-    cells.single(Single::Created, contact.create_time.map(cell::time).unwrap_or_default());
-    cells.single(Single::Updated, contact.update_time.map(cell::time).unwrap_or_default());
-    cells.single(Single::Deleted, contact.delete_time.map(cell::time).unwrap_or_default());
-    cells.single(Single::Version, &contact.etag);
-    cells.points(&person.contact_points);
-    cells.addresses(&person.addresses);
-    for (index, role) in contact.accounts.iter().enumerate() {
-        let column = |part: RolePart| Column::Account(index + 1, part);
-        cells.put(column(RolePart::Account), &role.account);
-        cells.put(column(RolePart::Role), &role.role);
-        cells.put(column(RolePart::Primary), cell::flag(role.primary));
-        cells.put(column(RolePart::Start), role.start_date.map(cell::day).unwrap_or_default());
-        cells.put(column(RolePart::End), role.end_date.map(cell::day).unwrap_or_default());
+    match column {
+        Column::Single(single) => single_cell(contact, person, *single),
+        Column::Point(channel, number, part) => part::point_cell(&person.contact_points, *channel, *number, *part),
+        Column::Address(number, part) => part::address_cell(&person.addresses, *number, *part),
+        Column::Account(number, part) => contact.accounts.get(number - 1).map(|role| role_cell(role, *part)).unwrap_or_default(),
+        Column::ExternalId(system) => part::external_id_cell(&contact.external_ids, system),
     }
-    cells.external_ids(&contact.external_ids);
-    cells.filled
+}
+
+fn single_cell<'r>(contact: &'r pb::Contact, person: &'r pb::Person, single: Single) -> Cow<'r, str> {
+    let time = |time: Option<Timestamp>| Cow::Owned(time.map(cell::time).unwrap_or_default());
+    match single {
+        Single::Record => Cow::Borrowed(&contact.name),
+        Single::Salutation => Cow::Borrowed(&person.salutation),
+        Single::GivenName => Cow::Borrowed(&person.given_name),
+        Single::AdditionalName => Cow::Borrowed(&person.additional_name),
+        Single::FamilyName => Cow::Borrowed(&person.family_name),
+        Single::JobTitle => Cow::Borrowed(&person.job_title),
+        Single::Language => Cow::Borrowed(&person.language),
+        Single::BirthDate => Cow::Owned(person.birth_date.map(cell::day).unwrap_or_default()),
+        Single::Tags => Cow::Owned(cell::list(contact.tags.iter().map(String::as_str))),
+        Single::Owner => Cow::Borrowed(&contact.owner),
+        Single::Notes => Cow::Borrowed(&person.notes),
+        Single::Created => time(contact.create_time),
+        Single::Updated => time(contact.update_time),
+        Single::Deleted => time(contact.delete_time),
+        Single::Version => Cow::Borrowed(&contact.etag),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+fn role_cell(role: &pb::AccountRole, part: RolePart) -> Cow<'_, str> {
+    let day = |day: Option<Date>| Cow::Owned(day.map(cell::day).unwrap_or_default());
+    match part {
+        RolePart::Account => Cow::Borrowed(&role.account),
+        RolePart::Role => Cow::Borrowed(&role.role),
+        RolePart::Primary => Cow::Borrowed(cell::flag(role.primary)),
+        RolePart::Start => day(role.start_date),
+        RolePart::End => day(role.end_date),
+    }
+}
+
+/// The columns in which a contact can have something, in order.
+pub fn columns(contact: &pb::Contact) -> impl Iterator<Item = Column> {
+    let person = contact.person.as_ref().unwrap_or(&NOBODY);
+    let roles = (1..=contact.accounts.len()).flat_map(|number| ROLE_PARTS.iter().map(move |(part, _)| Column::Account(number, *part)));
+    let before = Resource::Contact.singles().chain(part::point_columns(&person.contact_points)).chain(part::address_columns(&person.addresses));
+    before.chain(roles).chain(part::external_id_columns(&contact.external_ids))
 }
 
 /// The contact that cells show; what cannot be read is noted under its header. Values are taken as they are: what a
@@ -128,20 +151,21 @@ pub(super) const NO_DAY: &str = "must be a day such as 2026-01-31";
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use proptest::prelude::*;
     use rapport_kit::{clock, name};
-    use rapport_proto::google_type::Date;
     use uuid::Uuid;
 
+    use super::super::Cell;
     use super::super::part::tests::{addresses, external_ids, points, text};
-    use super::super::{Resource, cell};
     use super::*;
 
-    fn read(cells: &[CellOf<'_>]) -> pb::Contact {
+    fn written(contact: &pb::Contact) -> Vec<Cell> {
+        columns(contact).map(|column| (column.clone(), cell(contact, &column).into_owned())).filter(|(_, text)| !text.is_empty()).collect()
+    }
+
+    fn read(cells: &[Cell]) -> pb::Contact {
         let mut found = Violations::default();
-        let contact = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_ref())));
+        let contact = record(&mut found, cells.iter().map(|(column, text)| (column, text.as_str())));
         found.finish().expect("every cell can be read");
         contact
     }
@@ -171,13 +195,13 @@ mod tests {
                 owner: name::format("users", Uuid::nil()),
                 external_ids, tags, etag: "7".to_owned(), create_time: now, update_time: now, ..pb::Contact::default()
             };
-            let written = cells(&contact);
+            let written = written(&contact);
             prop_assert!(written.is_sorted_by(|(first, _), (second, _)| first < second));
             prop_assert_eq!(&read(&written), &contact);
             // The same through headers and guarded texts, as a file has them.
             let filed = written.iter().map(|(column, text)| {
                 let header = column.to_string();
-                (Column::parse(Resource::Contact, &header).expect("a column"), Cow::Owned(cell::unguarded(&cell::guarded(text)).to_owned()))
+                (Column::parse(Resource::Contact, &header).expect("a column"), cell::unguarded(&cell::guarded(text)).to_owned())
             });
             prop_assert_eq!(read(&filed.collect::<Vec<_>>()), contact);
         }

@@ -2,20 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rapport_contacts_api::v1 as pb;
 use rapport_contacts_api::v1::contact_point::{Kind, Status};
 use rapport_proto::common::v1::ExternalId;
+use rapport_proto::google_type::PostalAddress;
 
-use super::{AddressPart, CellOf, Channel, Column, PointPart, Single, cell};
+use super::{ADDRESS_PARTS, AddressPart, CHANNELS, Channel, Column, POINT_PARTS, PointPart, cell};
 use crate::violations::Violations;
 
-/// Cells that have something in them, as they are gathered from a record.
-#[derive(Debug, Default)]
-pub struct Cells<'r> {
-    /// In the order in which they were put there.
-    pub filled: Vec<CellOf<'r>>,
-}
+/// Where an address without lines is.
+static NOWHERE: LazyLock<PostalAddress> = LazyLock::new(PostalAddress::default);
 
 /// What repeats, as it is put together from cells: each under its number, so that gaps close and order stays.
 #[derive(Debug, Default)]
@@ -25,60 +23,68 @@ pub struct Groups {
     external_ids: Vec<ExternalId>,
 }
 
-impl<'r> Cells<'r> {
-    /// Adds a cell, unless there is nothing in it.
-    pub fn put(&mut self, column: Column, text: impl Into<Cow<'r, str>>) {
-        let text = text.into();
-        if !text.is_empty() {
-            self.filled.push((column, text));
-        }
-    }
+/// What stands in a column of contact points. Their numbers are counted for each kind.
+#[must_use]
+pub fn point_cell(points: &[pb::ContactPoint], channel: Channel, number: usize, part: PointPart) -> Cow<'_, str> {
+    let Some(point) = points_of(points, channel).nth(number - 1) else { return Cow::Borrowed("") };
+    Cow::Borrowed(match part {
+        PointPart::Value => &point.value,
+        PointPart::Label => &point.label,
+        PointPart::Primary => cell::flag(point.primary),
+        PointPart::Status => status_text(point.status()),
+        PointPart::Region => &point.region,
+    })
+}
 
-    /// Adds the cell of what a record has once.
-    pub fn single(&mut self, column: Single, text: impl Into<Cow<'r, str>>) {
-        self.put(Column::Single(column), text);
-    }
+/// The columns of contact points, in order.
+pub fn point_columns(points: &[pb::ContactPoint]) -> impl Iterator<Item = Column> {
+    CHANNELS.iter().flat_map(|&(channel, _)| {
+        let numbers = 1..=points_of(points, channel).count();
+        numbers.flat_map(move |number| POINT_PARTS.iter().map(move |(part, _)| Column::Point(channel, number, *part)))
+    })
+}
 
-    /// Adds the cells of contact points. Their numbers are counted for each kind.
-    pub fn points(&mut self, points: &'r [pb::ContactPoint]) {
-        for channel in [Channel::Email, Channel::Phone, Channel::Chat, Channel::Web] {
-            for (index, point) in points.iter().filter(|point| channel_of(point.kind()) == Some(channel)).enumerate() {
-                let column = |part: PointPart| Column::Point(channel, index + 1, part);
-                self.put(column(PointPart::Value), &point.value);
-                self.put(column(PointPart::Label), &point.label);
-                self.put(column(PointPart::Primary), cell::flag(point.primary));
-                self.put(column(PointPart::Status), status_text(point.status()));
-                self.put(column(PointPart::Region), &point.region);
-            }
-        }
-    }
+fn points_of(points: &[pb::ContactPoint], channel: Channel) -> impl Iterator<Item = &pb::ContactPoint> {
+    let kind = kind_of(channel);
+    points.iter().filter(move |point| point.kind() == kind)
+}
 
-    /// Adds the cells of addresses.
-    pub fn addresses(&mut self, addresses: &'r [pb::Address]) {
-        for (index, address) in addresses.iter().enumerate() {
-            let column = |part: AddressPart| Column::Address(index + 1, part);
-            self.put(column(AddressPart::Kind), kind_text(address.kind()));
-            self.put(column(AddressPart::Primary), cell::flag(address.primary));
-            let Some(postal) = &address.postal_address else { continue };
-            self.put(column(AddressPart::Recipients), cell::lines(postal.recipients.iter().map(String::as_str)));
-            self.put(column(AddressPart::Organization), &postal.organization);
-            self.put(column(AddressPart::Street), cell::lines(postal.address_lines.iter().map(String::as_str)));
-            self.put(column(AddressPart::District), &postal.sublocality);
-            self.put(column(AddressPart::City), &postal.locality);
-            self.put(column(AddressPart::PostalCode), &postal.postal_code);
-            self.put(column(AddressPart::SortingCode), &postal.sorting_code);
-            self.put(column(AddressPart::State), &postal.administrative_area);
-            self.put(column(AddressPart::Country), &postal.region_code);
-            self.put(column(AddressPart::Language), &postal.language_code);
-        }
+/// What stands in a column of addresses.
+#[must_use]
+pub fn address_cell(addresses: &[pb::Address], number: usize, part: AddressPart) -> Cow<'_, str> {
+    let Some(address) = addresses.get(number - 1) else { return Cow::Borrowed("") };
+    let postal = address.postal_address.as_ref().unwrap_or(&NOWHERE);
+    let lines = |lines: &[String]| Cow::Owned(cell::lines(lines.iter().map(String::as_str)));
+    match part {
+        AddressPart::Kind => Cow::Borrowed(kind_text(address.kind())),
+        AddressPart::Primary => Cow::Borrowed(cell::flag(address.primary)),
+        AddressPart::Recipients => lines(&postal.recipients),
+        AddressPart::Organization => Cow::Borrowed(&postal.organization),
+        AddressPart::Street => lines(&postal.address_lines),
+        AddressPart::District => Cow::Borrowed(&postal.sublocality),
+        AddressPart::City => Cow::Borrowed(&postal.locality),
+        AddressPart::PostalCode => Cow::Borrowed(&postal.postal_code),
+        AddressPart::SortingCode => Cow::Borrowed(&postal.sorting_code),
+        AddressPart::State => Cow::Borrowed(&postal.administrative_area),
+        AddressPart::Country => Cow::Borrowed(&postal.region_code),
+        AddressPart::Language => Cow::Borrowed(&postal.language_code),
     }
+}
 
-    /// Adds the cells of external ids.
-    pub fn external_ids(&mut self, ids: &'r [ExternalId]) {
-        for pair in ids {
-            self.put(Column::ExternalId(pair.system.clone()), &pair.id);
-        }
-    }
+/// The columns of addresses, in order.
+pub fn address_columns(addresses: &[pb::Address]) -> impl Iterator<Item = Column> {
+    (1..=addresses.len()).flat_map(|number| ADDRESS_PARTS.iter().map(move |(part, _)| Column::Address(number, *part)))
+}
+
+/// What a system calls the record.
+#[must_use]
+pub fn external_id_cell<'r>(ids: &'r [ExternalId], system: &str) -> Cow<'r, str> {
+    Cow::Borrowed(ids.iter().find(|pair| pair.system == system).map_or("", |pair| &pair.id))
+}
+
+/// The columns of external ids.
+pub fn external_id_columns(ids: &[ExternalId]) -> impl Iterator<Item = Column> {
+    ids.iter().map(|pair| Column::ExternalId(pair.system.clone()))
 }
 
 impl Groups {
@@ -174,16 +180,6 @@ const KINDS: [(pb::address::Kind, &str); 6] = [
 
 fn kind_text(kind: pb::address::Kind) -> &'static str {
     KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, text)| text)
-}
-
-fn channel_of(kind: Kind) -> Option<Channel> {
-    match kind {
-        Kind::Email => Some(Channel::Email),
-        Kind::Phone => Some(Channel::Phone),
-        Kind::Chat => Some(Channel::Chat),
-        Kind::Web => Some(Channel::Web),
-        Kind::Unspecified => None,
-    }
 }
 
 /// The kind of contact points of a channel.

@@ -10,23 +10,19 @@ use std::time::{Duration, Instant};
 
 use rapport_kit::db::SystemDb;
 use rapport_kit::tasks::Tasks;
-use rapport_kit::{Fault, Tx, jobs};
+use rapport_kit::{Fault, Tx};
 use uuid::Uuid;
 
 use super::sql::{self, Document, RecordKey};
 use super::{Kind, keys};
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
+use crate::in_bulk::Rest;
 
 const BUSY: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(250);
 /// Wait after the database refused or could not be reached.
 const BACK_OFF: Duration = Duration::from_secs(1);
-
-/// What came in bulk is indexed one part of so many of the time while a job runs.
-const SHARE: u32 = 3;
-/// The longest that it rests at once.
-const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Rounds after which the queue is read from its beginning.
 const ROUNDS: u32 = 64;
 
@@ -40,8 +36,8 @@ struct Place {
     rounds: u32,
     /// Whether the index was put in order since anything was written.
     is_settled: bool,
-    /// What came in bulk rests until then.
-    rests_until: Option<Instant>,
+    /// Of what came in bulk.
+    rest: Rest,
 }
 
 /// Starts keeping the index, until the process ends.
@@ -69,7 +65,7 @@ pub fn run(system: &SystemDb, tasks: &Tasks) {
 /// queued, and after the last of all the index is put in order once.
 async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     let begun = Instant::now();
-    let is_resting = place.rests_until.is_some_and(|end| begun < end);
+    let is_resting = !place.rest.is_over();
     let begun_at_beginning = (place.own, place.bulk) == (0, 0);
     if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
         return rest(system, place).await;
@@ -90,8 +86,8 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     index(&mut tx, &taken.records).await?;
     tx.commit().await?;
     place.is_settled = false;
-    if is_bulk && jobs::is_any_running(&mut system.conn().await?).await? {
-        place.rests_until = Some(Instant::now() + (begun.elapsed() * (SHARE - 1)).min(LONGEST_REST));
+    if is_bulk {
+        place.rest.follow(system, begun).await?;
     }
     Ok(true)
 }

@@ -18,7 +18,7 @@ const LONGEST_BEGINNING: usize = 16;
 const LETTERS_IN_A_ROW: usize = 3;
 /// Letters of such a word that count.
 const LONGEST_OF_ADDRESS: usize = 24;
-/// Digits in a row of a telephone number that are a key; what is sought has all of its own there.
+/// Digits in a row of a telephone number or an address that are a key; what is sought has all of its own there.
 pub const DIGITS_IN_A_ROW: usize = 5;
 /// Digits of a telephone number's beginning that are sought where there are fewer than those; also the least that are.
 pub const BEGINNINGS_OF_NUMBER: std::ops::RangeInclusive<usize> = 3..=4;
@@ -61,7 +61,7 @@ pub enum Part {
     Slip,
     /// Letters in a row of an address.
     Letters,
-    /// Digits in a row of a telephone number.
+    /// Digits in a row of a telephone number or an address.
     Digits,
     /// The first digits of a telephone number.
     FirstDigits,
@@ -111,8 +111,8 @@ pub fn letters(tenant: Uuid, field: Field, word: &str) -> Vec<i64> {
     in_a_row(begin(word, LONGEST_OF_ADDRESS), LETTERS_IN_A_ROW).map(of_text).collect()
 }
 
-/// Sets of keys, of one of which a record with these digits in a telephone number has all: at least three digits at its
-/// beginning, four at its end, and more anywhere.
+/// Sets of keys, of one of which a record has all that has these digits: at least three at the beginning of a telephone
+/// number, four at its end, and more anywhere, in an address too.
 #[must_use]
 pub fn digits(tenant: Uuid, field: Field, digits: &str) -> Vec<Vec<i64>> {
     let key = |part, text: &str| key(tenant, field, part, text);
@@ -211,13 +211,22 @@ impl Keys {
         }
     }
 
-    /// People make names in addresses of several words without a sign between, so that any part counts.
+    /// People make names in addresses of several words without a sign between, so that any part counts. Three digits in
+    /// a row are in too many addresses: longer numbers are found by more.
     fn address(&mut self, field: Field, address: &str) {
         for word in words(address) {
             for most in 1..LETTERS_IN_A_ROW {
                 self.add(field, Part::Beginning, begin(&word, most));
             }
             letters(self.tenant, field, &word).into_iter().for_each(|key| self.insert(key));
+            let numbers = word.split(|sign: char| !sign.is_ascii_digit());
+            numbers.for_each(|number| self.digits(field, number));
+        }
+    }
+
+    fn digits(&mut self, field: Field, number: &str) {
+        if number.len() >= DIGITS_IN_A_ROW {
+            in_a_row(number, DIGITS_IN_A_ROW).for_each(|text| self.add(field, Part::Digits, &text));
         }
     }
 
@@ -233,9 +242,7 @@ impl Keys {
         if let Some(last) = number.len().checked_sub(ENDING_OF_NUMBER).and_then(|from| number.get(from..)) {
             self.add(field, Part::LastDigits, last);
         }
-        if number.len() >= DIGITS_IN_A_ROW {
-            in_a_row(&number, DIGITS_IN_A_ROW).for_each(|text| self.add(field, Part::Digits, &text));
-        }
+        self.digits(field, &number);
     }
 }
 

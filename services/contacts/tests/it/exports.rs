@@ -1,5 +1,6 @@
 //! Exports: who gets what in them, in which form, and that a job writes the same as a call.
 
+mod columns;
 pub(crate) mod death;
 pub(crate) mod readers;
 

@@ -5,6 +5,7 @@ mod duplicates;
 mod entries;
 mod exports;
 mod imports;
+mod lanes;
 mod mappings;
 mod merges;
 mod numbers;

@@ -109,6 +109,7 @@ async fn a_part_of_an_address_on_the_net_is_enough() {
     let desk = Desk::open().await;
     let points = vec![
         point(Kind::Email, "jsmith.lovelace@Analytical.example"),
+        point(Kind::Email, "kd20160498x@customers.example"),
         point(Kind::Chat, "@Countess"),
         point(Kind::Web, "https://engine.example/ada"),
     ];
@@ -125,10 +126,16 @@ async fn a_part_of_an_address_on_the_net_is_enough() {
         "engine.example",
         "engine/ada",
         "lytical",
+        "kd2016",
+        "160",
+        "1604",
+        "20160498",
+        "160498",
+        "0498x",
     ] {
         assert_eq!(found(&desk, &desk.clerk, query).await, std::slice::from_ref(&name), "{query}");
     }
-    for query in ["smythe@analytical.example", "analyticals", "jsmitt"] {
+    for query in ["smythe@analytical.example", "analyticals", "jsmitt", "160489", "201604981"] {
         assert!(found(&desk, &desk.clerk, query).await.is_empty(), "{query}");
     }
 }
