@@ -44,7 +44,7 @@ pub(crate) async fn import_plain(stage: &Stage, world: &World) -> Outcome<()> {
 /// Rounds of imports; those of another figure begin `behind` them, so that every record is new.
 async fn compared(stage: &Stage, world: &World, name: &'static str, goal: Goal, behind: usize) -> Outcome<()> {
     let rows = stage.plan.contacts.min(MOST);
-    let (mut pairs, mut compared) = (Pairs::default(), Vec::new());
+    let (mut pairs, mut until_compared) = (Pairs::default(), Vec::new());
     let mut database = stage.superuser(&stage.contacts).await?;
     for round in 0..stage.plan.pairs.min(ROUNDS) {
         let token = world.token().await?;
@@ -54,11 +54,11 @@ async fn compared(stage: &Stage, world: &World, name: &'static str, goal: Goal, 
         let ours = meter::count(rows) / begun.elapsed().as_secs_f64();
         // What waits would be worked on beside the next measurement.
         duplicates::compared(&mut database).await?;
-        compared.push(meter::count(rows) / begun.elapsed().as_secs_f64());
+        until_compared.push(meter::count(rows) / begun.elapsed().as_secs_f64());
         pairs.push(ours, copied(stage, rows).await?);
     }
     let figure = pairs.figure(name, goal).with("unit", "1/s").with("rows", stage.plan.contacts).with("imported", rows);
-    figure.with("compared", short(median(compared))).tell();
+    figure.with("compared", short(median(until_compared))).tell();
     Ok(())
 }
 

@@ -36,6 +36,9 @@ pub const REFRESH_PREFIX: &str = "rpr_";
 const MAX_TOKEN: usize = 4096;
 /// Verified tokens remembered at most.
 const REMEMBERED: usize = 50_000;
+/// Last bytes of a token that it is looked up by: they are of its signature, and nothing is remembered whose signature is not
+/// ours. Looking it up by all of it would cost each call more.
+const TAIL: usize = 32;
 /// Clocks may differ by this much.
 const LEEWAY: u64 = 5;
 
@@ -117,7 +120,16 @@ impl From<Refusal> for Fault {
 #[derive(Debug)]
 pub struct Verifier {
     keys: Arc<Keys>,
-    remembered: RwLock<HashMap<String, (u64, Arc<Verified>)>>,
+    remembered: RwLock<HashMap<[u8; TAIL], Remembered>>,
+}
+
+/// A token that was good.
+#[derive(Debug)]
+struct Remembered {
+    token: String,
+    /// Of the keys that it was verified by.
+    generation: u64,
+    verified: Arc<Verified>,
 }
 
 impl Verifier {
@@ -134,24 +146,26 @@ impl Verifier {
     pub fn verify(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         let generation = self.keys.generation();
         let now = u64::try_from(clock::now().timestamp()).unwrap_or_default();
+        let Some(tail) = token.as_bytes().last_chunk::<TAIL>().copied() else { return self.check(token).map(Arc::new) };
         {
             let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some((of, verified)) = remembered.get(token)
-                && *of == generation
-                && verified.claims.exp + LEEWAY > now
+            if let Some(known) = remembered.get(&tail)
+                && known.token == token
+                && known.generation == generation
+                && known.verified.claims.exp + LEEWAY > now
             {
-                return Ok(Arc::clone(verified));
+                return Ok(Arc::clone(&known.verified));
             }
         }
         let verified = Arc::new(self.check(token)?);
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED {
-            remembered.retain(|_, (of, verified)| *of == generation && verified.claims.exp > now);
+            remembered.retain(|_, known| known.generation == generation && known.verified.claims.exp > now);
             if remembered.len() >= REMEMBERED {
                 remembered.clear();
             }
         }
-        remembered.insert(token.to_owned(), (generation, Arc::clone(&verified)));
+        remembered.insert(tail, Remembered { token: token.to_owned(), generation, verified: Arc::clone(&verified) });
         Ok(verified)
     }
 

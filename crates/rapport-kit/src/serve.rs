@@ -145,7 +145,8 @@ impl Server {
         let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer.clone());
             let server = Arc::clone(&server);
-            async move { Ok::<_, Infallible>(Arc::clone(&server.front).call(server.routes.clone(), request, crowded).await) }
+            // The library moves what it is given several times, and a whole call is large.
+            Box::pin(async move { Ok::<_, Infallible>(Arc::clone(&server.front).call(server.routes.clone(), request, crowded).await) })
         });
         let mut builder = http2::Builder::new(Calls);
         builder

@@ -1,7 +1,7 @@
 //! What comes in bulk, and what is left to do with it afterwards: indexing it for search and comparing it with others.
 //!
-//! Guarantees: it waits behind what people change; while a job runs such work takes a part of the time and no more, and it
-//! never stands still.
+//! Guarantees: it waits behind what people change; while a job runs such work takes at most a part of the time, and it
+//! does not stand still.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rapport_kit::db::SystemDb;
 use rapport_kit::{Fault, Tx, jobs};
 use sqlx::Executor;
 
-/// One part of so many of the time is worked.
+/// At most one part of so many of the time is worked.
 const SHARE: u32 = 5;
 /// The longest rest at once.
 const LONGEST: Duration = Duration::from_secs(1);

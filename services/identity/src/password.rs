@@ -88,12 +88,16 @@ impl Passwords {
 
 impl Memory {
     /// Does what needs a piece, of whatever is in it.
-    fn with<T>(&self, work: impl FnOnce(&mut [Block]) -> T) -> T {
+    fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut [Block]) -> T) -> T {
         let pieces = || self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = pieces().pop();
         let mut piece = kept.unwrap_or_else(|| vec![Block::default(); BLOCKS]);
         let done = work(&mut piece);
-        pieces().push(piece);
+        // A turn that works has it twice; fewer turns need fewer pieces.
+        let mut pieces = pieces();
+        if pieces.len() < Arc::strong_count(self).div_ceil(2) {
+            pieces.push(piece);
+        }
         done
     }
 }

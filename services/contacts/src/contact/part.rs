@@ -13,9 +13,6 @@ use sqlx::{Postgres, QueryBuilder, Row};
 use super::Contact;
 use super::sql::{COLUMNS, read};
 
-/// Columns of a row before those of the person: as many as [`COLUMNS`] are.
-const BEFORE: usize = 12;
-
 /// What is read besides what every contact has. To print a stored person costs the database more than to find one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -42,7 +39,7 @@ impl Part {
                 columns = columns.replace(column, "'[]'::jsonb");
             }
         }
-        self.person.iter().for_each(|key| columns.push_str(&format!(", c.person -> '{key}'")));
+        self.person.iter().for_each(|key| columns.push_str(&format!(", c.person -> '{key}' as \"person.{key}\"")));
         let mut query = QueryBuilder::new(format!("select {columns} from contacts c where c.tenant_id = "));
         query.push_bind(ctx.tenant());
         query
@@ -55,8 +52,8 @@ impl Part {
     pub fn read(&self, row: &PgRow) -> Result<Contact, Fault> {
         let mut contact = read(row)?;
         let mut person = String::from("{");
-        for (index, key) in self.person.iter().enumerate() {
-            let Some(Json(value)) = row.try_get::<Option<Json<&RawValue>>, _>(BEFORE + index)? else { continue };
+        for key in &self.person {
+            let Some(Json(value)) = row.try_get::<Option<Json<&RawValue>>, _>(format!("person.{key}").as_str())? else { continue };
             if person.len() > 1 {
                 person.push(',');
             }

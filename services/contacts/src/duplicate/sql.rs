@@ -18,6 +18,8 @@ use crate::{account, contact};
 
 /// Records that are taken out of the queue at once.
 const BATCH: i64 = 200;
+/// So many were taken that more may wait.
+pub const FULL: usize = 200;
 /// Records of a key that are compared with each other; a key with more says too little.
 pub const MOST: i64 = 200;
 

@@ -3,10 +3,11 @@
 //!
 //! Guarantees: a record leaves the queue in the transaction that writes what was found, so that nothing is lost when a
 //! process dies or gives way to a caller; its keys are committed before it is compared, so that of two records that are
-//! written at once, one at least meets the other, however many processes work; what came in bulk comes after what somebody
-//! changed, which waits for it no longer than for a batch of it, and gives way to jobs that run. At most 200 records are held at a time with
-//! 12 keys each; pairs are scored 1,000 at a time, beside what the service answers, and those that the rules take for the
-//! same are kept until all are.
+//! written at once, one at least meets the other, however many processes work. What came in bulk comes after what somebody
+//! changed, which waits for it no longer than for a batch of it; its comparison gives way to jobs that run.
+//!
+//! At most 200 records are held at a time with 12 keys each; pairs are scored 1,000 at a time, beside what the service
+//! answers, and those that the rules take for the same are kept until all are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -85,26 +86,29 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
         return Ok(false);
     }
+    let own = key(system, false, &mut place.own).await? + compare(system, false, &mut place.own).await?;
+    // Keys do not rest: a rule that refuses duplicates looks for them.
+    let mut bulk = if own < sql::FULL { key(system, true, &mut place.bulk).await? } else { 0 };
     let is_resting = !place.rest.is_over();
-    let mut is_any_taken = pass(system, false, &mut place.own).await?;
-    if !is_any_taken && !is_resting {
-        is_any_taken = pass(system, true, &mut place.bulk).await?;
-        if is_any_taken {
+    if own < sql::FULL && !is_resting {
+        let compared = compare(system, true, &mut place.bulk).await?;
+        if compared > 0 {
             place.rest.follow(system, begun).await?;
         }
+        bulk += compared;
     }
     place.rounds += 1;
     if place.rounds.is_multiple_of(ROUNDS) {
         (place.own, place.bulk) = (Lane::default(), Lane::default());
     }
-    Ok(is_any_taken || !begun_at_beginning && !is_resting)
+    Ok(own + bulk > 0 || !begun_at_beginning && !is_resting)
 }
 
-/// Takes those of a lane that wait longest a step further; answers whether there were any.
-async fn pass(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<bool, Fault> {
+/// Makes the keys of those of a lane that wait longest; answers how many there were.
+async fn key(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<usize, Fault> {
     let mut tx = system.begin().await?;
     sql::give_way(&mut tx).await?;
-    let (unkeyed, last_unkeyed) = sql::take_unkeyed(&mut tx, is_bulk, lane.unkeyed).await?;
+    let (unkeyed, last) = sql::take_unkeyed(&mut tx, is_bulk, lane.unkeyed).await?;
     for ((tenant, kind), ids) in by_kind(&unkeyed) {
         let records = sql::profiles(tx.conn(), tenant, kind, &ids).await?;
         let keyed = records.into_iter().map(|record| {
@@ -114,17 +118,22 @@ async fn pass(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<bool,
         sql::put_keys(&mut tx, keyed.collect()).await?;
     }
     tx.commit().await?;
+    lane.unkeyed = last.unwrap_or_default();
+    Ok(unkeyed.len())
+}
 
+/// Compares those of a lane that wait longest and have their keys; answers how many there were.
+async fn compare(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<usize, Fault> {
     let mut tx = system.begin().await?;
     sql::give_way(&mut tx).await?;
-    let (keyed, last_keyed) = sql::take_keyed(&mut tx, is_bulk, lane.keyed).await?;
+    let (keyed, last) = sql::take_keyed(&mut tx, is_bulk, lane.keyed).await?;
     // Contacts before accounts, as merges lock them.
     for ((tenant, kind), ids) in by_kind(&keyed).into_iter().rev() {
-        compare(&mut tx, tenant, kind, &ids).await?;
+        compare_with_others(&mut tx, tenant, kind, &ids).await?;
     }
     tx.commit().await?;
-    *lane = Lane { unkeyed: last_unkeyed.unwrap_or_default(), keyed: last_keyed.unwrap_or_default() };
-    Ok(last_unkeyed.is_some() || last_keyed.is_some())
+    lane.keyed = last.unwrap_or_default();
+    Ok(keyed.len())
 }
 
 fn by_kind(queued: &BTreeSet<Queued>) -> BTreeMap<(Uuid, Kind), Vec<Uuid>> {
@@ -138,7 +147,7 @@ fn by_kind(queued: &BTreeSet<Queued>) -> BTreeMap<(Uuid, Kind), Vec<Uuid>> {
 }
 
 /// Compares records with those that they share a key or already a pair with.
-async fn compare(tx: &mut Tx, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<(), Fault> {
+async fn compare_with_others(tx: &mut Tx, tenant: Uuid, kind: Kind, ids: &[Uuid]) -> Result<(), Fault> {
     let of_kind = |rule: &Details| rule.kind == kind;
     let rules: Vec<Details> = rules::in_force(tx.conn(), tenant).await?.into_iter().filter(of_kind).collect();
     let mut records = sql::profiles(tx.conn(), tenant, kind, ids).await?;

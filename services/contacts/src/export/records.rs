@@ -71,14 +71,18 @@ impl Record {
 /// INVALID_ARGUMENT (FILTER_INVALID); PERMISSION_DENIED (FIELD_HIDDEN); what the database answers.
 pub(super) async fn fetch(db: &Db, ctx: &Ctx, plan: &Plan, after: Option<Uuid>) -> Result<Fetched, Fault> {
     let mut conn = db.for_tenant(ctx).await?;
-    let (mut query, table) = match plan.resource {
-        Resource::Contact => (part(plan).map_or_else(|| contact::sql::select(ctx), |part| part.select(ctx)), contact::sql::TABLE),
-        Resource::Account => (account::sql::select(ctx), account::sql::TABLE),
+    let (query, table) = match plan.resource {
+        Resource::Contact => {
+            let mut query = part(plan).map_or_else(|| contact::sql::select(ctx), |part| part.select(ctx));
+            contact::list::narrow(&mut query, ctx, &plan.filter)?;
+            (query, contact::sql::TABLE)
+        }
+        Resource::Account => {
+            let mut query = account::sql::select(ctx);
+            account::list::narrow(&mut query, ctx, &plan.filter)?;
+            (query, account::sql::TABLE)
+        }
     };
-    match plan.resource {
-        Resource::Contact => contact::list::narrow(&mut query, ctx, &plan.filter)?,
-        Resource::Account => account::list::narrow(&mut query, ctx, &plan.filter)?,
-    }
     let (rows, next) = rows(&mut conn, ctx, plan, table, query, after).await?;
     Ok(Fetched { rows, next })
 }
@@ -86,7 +90,7 @@ pub(super) async fn fetch(db: &Db, ctx: &Ctx, plan: &Plan, after: Option<Uuid>) 
 /// The records of the rows as the caller may see them.
 ///
 /// # Errors
-/// What the database answers.
+/// INTERNAL for a row that this build cannot read; what the database answers.
 pub(super) async fn shown(db: &Db, ctx: &Ctx, plan: &Plan, fetched: Fetched) -> Result<Page, Fault> {
     let records = match plan.resource {
         Resource::Contact => {
@@ -94,10 +98,12 @@ pub(super) async fn shown(db: &Db, ctx: &Ctx, plan: &Plan, fetched: Fetched) -> 
             let read = |row: &PgRow| part.as_ref().map_or_else(|| contact::sql::read(row), |part| part.read(row));
             fetched.rows.iter().map(|row| Ok(contact_shown(ctx, read(row)?))).collect::<Result<Vec<Record>, Fault>>()?
         }
-        Resource::Account => fetched.rows.iter().map(|row| Ok(account_shown(ctx, account::sql::read(row)?))).collect::<Result<Vec<Record>, Fault>>()?,
+        Resource::Account => {
+            fetched.rows.iter().map(|row| Ok(account_shown(ctx, account::sql::read(row)?))).collect::<Result<Vec<Record>, Fault>>()?
+        }
     };
     let tells_accounts = matches!(plan.format, Format::Vcard3 | Format::Vcard4);
-    let account_names = if tells_accounts { account_names(&mut db.for_tenant(ctx).await?, ctx, &records).await? } else { HashMap::new() };
+    let account_names = if tells_accounts { account_names(db, ctx, &records).await? } else { HashMap::new() };
     Ok(Page { records, account_names, next: fetched.next })
 }
 
@@ -149,14 +155,14 @@ async fn rows(
 }
 
 /// What the accounts of these contacts are called, as far as the caller may know.
-async fn account_names(conn: &mut Conn, ctx: &Ctx, records: &[Record]) -> Result<HashMap<String, String>, Fault> {
+async fn account_names(db: &Db, ctx: &Ctx, records: &[Record]) -> Result<HashMap<String, String>, Fault> {
     let roles = records.iter().filter_map(|record| if let Record::Contact(contact) = record { Some(&contact.accounts) } else { None });
     let ids: BTreeSet<Uuid> = roles.flatten().filter_map(|role| Some(name::split(&role.account)?.1)).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let found = account::sql::get_many(conn, ctx, &ctx.scope_of(Resource::Account.read_permission()), &ids).await?;
+    let found = account::sql::get_many(&mut db.for_tenant(ctx).await?, ctx, &ctx.scope_of(Resource::Account.read_permission()), &ids).await?;
     let shown = found.into_iter().map(|account| {
         let mut shown = account::convert::to_proto(account);
         account::convert::hide(&mut shown, ctx.fields(account::RESOURCE));

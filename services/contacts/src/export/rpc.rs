@@ -102,7 +102,8 @@ impl Exports {
                 if Instant::now() >= export.ctx.call().deadline {
                     return Err(Status::from(Fault::deadline()));
                 }
-                let fetched = fetching.join_next().await.ok_or_else(|| Fault::internal("a page is fetched by nobody"))?.map_err(Fault::internal)??;
+                let fetched =
+                    fetching.join_next().await.ok_or_else(|| Fault::internal("a page is fetched by nobody"))?.map_err(Fault::internal)??;
                 let next = progress.behind(&export.plan, &fetched).map(|after| Arc::clone(&export).fetch(after));
                 let page = records::shown(&export.db, &export.ctx, &export.plan, fetched).await?;
                 let piece = progress.take(&export.plan, &page)?;

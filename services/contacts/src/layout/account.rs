@@ -48,7 +48,14 @@ fn single_cell(account: &pb::Account, single: Single) -> Cow<'_, str> {
         Single::Updated => time(account.update_time),
         Single::Deleted => time(account.delete_time),
         Single::Version => Cow::Borrowed(&account.etag),
-        _ => Cow::Borrowed(""),
+        Single::Salutation
+        | Single::GivenName
+        | Single::AdditionalName
+        | Single::FamilyName
+        | Single::JobTitle
+        | Single::Language
+        | Single::BirthDate
+        | Single::Notes => Cow::Borrowed(""),
     }
 }
 

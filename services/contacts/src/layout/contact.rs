@@ -46,7 +46,18 @@ fn single_cell<'r>(contact: &'r pb::Contact, person: &'r pb::Person, single: Sin
         Single::Updated => time(contact.update_time),
         Single::Deleted => time(contact.delete_time),
         Single::Version => Cow::Borrowed(&contact.etag),
-        _ => Cow::Borrowed(""),
+        Single::DisplayName
+        | Single::Kind
+        | Single::Relationships
+        | Single::Number
+        | Single::LegalEntity
+        | Single::Parent
+        | Single::Sector
+        | Single::Website
+        | Single::Employees
+        | Single::Revenue
+        | Single::Currency
+        | Single::Founded => Cow::Borrowed(""),
     }
 }
 

@@ -70,26 +70,31 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
         return rest(system, place).await;
     }
-    let mut tx = system.begin().await?;
-    let mut taken = sql::take(&mut tx, false, place.own).await?;
-    place.own = taken.as_ref().map_or(0, |taken| taken.last);
-    let is_bulk = taken.is_none() && !is_resting;
-    if is_bulk {
-        taken = sql::take(&mut tx, true, place.bulk).await?;
-        place.bulk = taken.as_ref().map_or(0, |taken| taken.last);
+    let own = pass(system, false, &mut place.own).await?;
+    let mut bulk = 0;
+    if own < sql::FULL && !is_resting {
+        bulk = pass(system, true, &mut place.bulk).await?;
+        if bulk > 0 {
+            place.rest.follow(system, begun).await?;
+        }
     }
     place.rounds += 1;
     if place.rounds.is_multiple_of(ROUNDS) {
         (place.own, place.bulk) = (0, 0);
     }
-    let Some(taken) = taken else { return Ok(!begun_at_beginning && !is_resting) };
+    place.is_settled &= own + bulk == 0;
+    Ok(own + bulk > 0 || !begun_at_beginning && !is_resting)
+}
+
+/// Indexes those of a lane that wait longest behind row `after`; answers how many there were.
+async fn pass(system: &SystemDb, is_bulk: bool, after: &mut i64) -> Result<usize, Fault> {
+    let mut tx = system.begin().await?;
+    let taken = sql::take(&mut tx, is_bulk, *after).await?;
+    *after = taken.as_ref().map_or(0, |taken| taken.last);
+    let Some(taken) = taken else { return Ok(0) };
     index(&mut tx, &taken.records).await?;
     tx.commit().await?;
-    place.is_settled = false;
-    if is_bulk {
-        place.rest.follow(system, begun).await?;
-    }
-    Ok(true)
+    Ok(taken.count)
 }
 
 /// What is left to do when nothing waits.

@@ -61,12 +61,14 @@ pub enum Part {
     Slip,
     /// Letters in a row of an address.
     Letters,
-    /// Digits in a row of a telephone number or an address.
+    /// Digits in a row of a telephone number.
     Digits,
     /// The first digits of a telephone number.
     FirstDigits,
     /// The last digits of a telephone number.
     LastDigits,
+    /// Digits in a row of an address.
+    DigitsOfAddress,
 }
 
 impl Part {
@@ -81,6 +83,7 @@ impl Part {
             Self::Digits => 6,
             Self::FirstDigits => 7,
             Self::LastDigits => 8,
+            Self::DigitsOfAddress => 9,
         }
     }
 }
@@ -104,15 +107,19 @@ pub fn beginning(tenant: Uuid, field: Field, word: &str) -> i64 {
 /// The keys that a record with `word` inside a word of an address has all of; fewer than three letters must begin it.
 #[must_use]
 pub fn letters(tenant: Uuid, field: Field, word: &str) -> Vec<i64> {
+    let word = begin(word, LONGEST_OF_ADDRESS);
+    // Three digits in a row stand in too many addresses to be looked for.
+    if word.len() >= DIGITS_IN_A_ROW && word.bytes().all(|sign| sign.is_ascii_digit()) {
+        return in_a_row(word, DIGITS_IN_A_ROW).map(|text| key(tenant, field, Part::DigitsOfAddress, &text)).collect();
+    }
     if word.chars().count() < LETTERS_IN_A_ROW {
         return vec![beginning(tenant, field, word)];
     }
-    let of_text = |text: String| key(tenant, field, Part::Letters, &text);
-    in_a_row(begin(word, LONGEST_OF_ADDRESS), LETTERS_IN_A_ROW).map(of_text).collect()
+    in_a_row(word, LETTERS_IN_A_ROW).map(|text| key(tenant, field, Part::Letters, &text)).collect()
 }
 
-/// Sets of keys, of one of which a record has all that has these digits: at least three at the beginning of a telephone
-/// number, four at its end, and more anywhere, in an address too.
+/// Sets of keys, of one of which a record with these digits in a telephone number has all: at least three digits at its
+/// beginning, four at its end, and more anywhere.
 #[must_use]
 pub fn digits(tenant: Uuid, field: Field, digits: &str) -> Vec<Vec<i64>> {
     let key = |part, text: &str| key(tenant, field, part, text);
@@ -211,22 +218,16 @@ impl Keys {
         }
     }
 
-    /// People make names in addresses of several words without a sign between, so that any part counts. Three digits in
-    /// a row are in too many addresses: longer numbers are found by more.
+    /// People make names in addresses of several words without a sign between, so that any part counts.
     fn address(&mut self, field: Field, address: &str) {
         for word in words(address) {
             for most in 1..LETTERS_IN_A_ROW {
                 self.add(field, Part::Beginning, begin(&word, most));
             }
-            letters(self.tenant, field, &word).into_iter().for_each(|key| self.insert(key));
-            let numbers = word.split(|sign: char| !sign.is_ascii_digit());
-            numbers.for_each(|number| self.digits(field, number));
-        }
-    }
-
-    fn digits(&mut self, field: Field, number: &str) {
-        if number.len() >= DIGITS_IN_A_ROW {
-            in_a_row(number, DIGITS_IN_A_ROW).for_each(|text| self.add(field, Part::Digits, &text));
+            let word = begin(&word, LONGEST_OF_ADDRESS);
+            in_a_row(word, LETTERS_IN_A_ROW).for_each(|text| self.add(field, Part::Letters, &text));
+            let numbers = word.split(|sign: char| !sign.is_ascii_digit()).filter(|number| number.len() >= DIGITS_IN_A_ROW);
+            numbers.flat_map(|number| in_a_row(number, DIGITS_IN_A_ROW)).for_each(|text| self.add(field, Part::DigitsOfAddress, &text));
         }
     }
 
@@ -242,7 +243,9 @@ impl Keys {
         if let Some(last) = number.len().checked_sub(ENDING_OF_NUMBER).and_then(|from| number.get(from..)) {
             self.add(field, Part::LastDigits, last);
         }
-        self.digits(field, &number);
+        if number.len() >= DIGITS_IN_A_ROW {
+            in_a_row(&number, DIGITS_IN_A_ROW).for_each(|text| self.add(field, Part::Digits, &text));
+        }
     }
 }
 

@@ -113,10 +113,7 @@ fn parts(tenant: Uuid, field: Field, word: &Word) -> Vec<Vec<i64>> {
     let stands_for = |other: &String, form: &String| other != form && other.len() >= DIGITS_IN_A_ROW && form.contains(other.as_str());
     let is_least = |form: &&String| !word.forms.iter().any(|other| stands_for(other, form));
     let of_numbers = word.forms.iter().filter(is_number).filter(is_least).flat_map(|form| digits(tenant, field, form));
-    // So many digits are keys of addresses too.
-    let is_found_by_digits = is_number(&&word.typed) && word.typed.len() >= DIGITS_IN_A_ROW;
-    let of_letters = (!is_found_by_digits).then(|| letters(tenant, field, &word.typed));
-    of_letters.into_iter().chain(of_numbers).collect()
+    std::iter::once(letters(tenant, field, &word.typed)).chain(of_numbers).collect()
 }
 
 impl Sought {

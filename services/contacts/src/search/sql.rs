@@ -21,6 +21,8 @@ const CANDIDATES: usize = 500;
 const ENOUGH: usize = 100;
 /// Records that are taken out of the queue at once.
 const BATCH: i64 = 500;
+/// So many were taken that more may wait.
+pub const FULL: usize = 500;
 const TABLE: Table = Table { tenant: "d.tenant_id", id: "d.record_id", owner: "d.owner_id" };
 
 /// A record that fits.
@@ -130,6 +132,8 @@ pub struct Taken {
     pub records: BTreeSet<(String, RecordKey)>,
     /// Where the next may stand.
     pub last: i64,
+    /// Rows that they stood in.
+    pub count: usize,
 }
 
 /// Takes records out of the queue, of those that came in bulk or of those that did not, those that wait longest behind
@@ -149,9 +153,9 @@ pub async fn take(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<Option<Taken
     )
     .fetch_all(tx.conn())
     .await?;
-    let last = rows.iter().map(|row| row.id).max();
+    let (last, count) = (rows.iter().map(|row| row.id).max(), rows.len());
     let records = rows.into_iter().map(|row| (row.collection, (row.tenant_id, row.record_id))).collect();
-    Ok(last.map(|last| Taken { records, last }))
+    Ok(last.map(|last| Taken { records, last, count }))
 }
 
 /// Queues the next records of a tenant whose keys are to be made again; answers whether there was such a tenant.

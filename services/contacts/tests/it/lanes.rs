@@ -1,20 +1,19 @@
-//! What came in bulk waits behind what people change, to be found and to be compared.
+//! What jobs write in bulk waits behind what people change, to be found and to be compared.
 
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::{Desk, named};
 
-/// Whether a contact that was written now waits among those of imports, in the queue of the search index and in that of
+/// Whether a contact that was written now waits in the lane for bulk, in the queue of the search index and in that of
 /// duplicates.
 async fn lanes(transaction: &mut PgConnection) -> Vec<bool> {
-    let waiting = "(select bulk from search_queue order by id desc limit 1), (select bulk from duplicate_queue order by id desc limit 1)";
-    let (search, duplicates): (bool, bool) =
-        sqlx::query_as(sqlx::AssertSqlSafe(format!("select {waiting}"))).fetch_one(transaction).await.expect("both queues have a row");
+    let statement = "select (select bulk from search_queue order by id desc limit 1), (select bulk from duplicate_queue order by id desc limit 1)";
+    let (search, duplicates): (bool, bool) = sqlx::query_as(statement).fetch_one(transaction).await.expect("both queues have a row");
     vec![search, duplicates]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_import_writes_waits_apart_from_what_people_write() {
+async fn what_is_written_in_bulk_waits_apart_from_what_people_write() {
     let desk = Desk::open().await;
     desk.create(named("Ada")).await.unwrap();
     let mut database = desk.superuser().await;
