@@ -105,6 +105,8 @@ impl Exports {
                 let fetched =
                     fetching.join_next().await.ok_or_else(|| Fault::internal("a page is fetched by nobody"))?.map_err(Fault::internal)??;
                 let next = progress.behind(&export.plan, &fetched).map(|after| Arc::clone(&export).fetch(after));
+                // What was spawned waits for this thread, and would be asked of the database only when this page is written.
+                tokio::task::yield_now().await;
                 let page = records::shown(&export.db, &export.ctx, &export.plan, fetched).await?;
                 let piece = progress.take(&export.plan, &page)?;
                 Ok(Some((piece.bytes, (progress, next))))
