@@ -8,6 +8,7 @@ mod contacts;
 mod identity;
 mod journal;
 mod load;
+mod shares;
 
 use std::collections::{BTreeMap, BTreeSet};
 

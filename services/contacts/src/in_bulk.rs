@@ -1,6 +1,6 @@
 //! What comes in bulk, and what is left to do with it afterwards: indexing it for search and comparing it with others.
 //!
-//! Guarantees: it waits behind what people change; while a job runs such work takes at most a part of the time, and it
+//! Guarantees: it waits behind what people change; while a job runs each of the two takes at most a part of the time, and
 //! does not stand still.
 
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// # Errors
 /// What the database answers.
 pub async fn wait_behind_people(tx: &mut Tx) -> Result<(), Fault> {
-    // Read by the triggers that fill the queues.
+    // Read in the database where the queues are filled.
     tx.conn().execute("set local rapport.bulk = 'on'").await?;
     Ok(())
 }

@@ -8,14 +8,14 @@ use rapport_contacts_api::v1 as pb;
 use rapport_identity_api::v1::{LegalEntity, NumberSeries};
 use rapport_kit::filter::fold;
 use rapport_kit::name;
-use rapport_proto::Event;
-use rapport_proto::common::v1::{AccessLevel, ExternalId, RecordShared, RecordUnshared};
+use rapport_proto::common::v1::ExternalId;
 use rapport_proto::google_type::Date;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Rows;
 use super::journal::{Record, id, of, time};
+use super::shares::shares;
 
 /// Every table of contacts. What was deleted keeps its row.
 pub(super) fn rows(records: &[Record], of_identity: &[Record]) -> Rows {
@@ -331,31 +331,6 @@ fn external_id(record: &Record, pair: &ExternalId) -> Value {
         "record_id": record.id,
         "live": !record.deleted,
     })
-}
-
-/// What was shared with each subject and not taken back since. Who gave it first stays who gave it.
-fn shares(record: &Record) -> Vec<Value> {
-    let mut shares: BTreeMap<String, Value> = BTreeMap::new();
-    for (fact, message) in &record.facts {
-        if fact == RecordShared::KEY {
-            let share = RecordShared::decode(message.as_slice()).expect("an event").share.expect("a share");
-            let (kind, subject) = name::split(&share.subject).expect("a subject");
-            let row = json!({
-                "tenant_id": record.tenant,
-                "record_id": record.id,
-                "subject_id": subject,
-                "subject_kind": kind,
-                "can_write": share.access_level() == AccessLevel::Write,
-                "role": share.role,
-                "created_by": share.creator,
-                "created_at": time(share.create_time),
-            });
-            shares.insert(share.subject, row);
-        } else if fact == RecordUnshared::KEY {
-            shares.remove(&RecordUnshared::decode(message.as_slice()).expect("an event").subject);
-        }
-    }
-    shares.into_values().collect()
 }
 
 fn legal_entity(record: &Record, state: &LegalEntity) -> Value {

@@ -86,22 +86,24 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
         return Ok(false);
     }
-    let own = key(system, false, &mut place.own).await? + compare(system, false, &mut place.own).await?;
-    // Keys do not rest: a rule that refuses duplicates looks for them.
-    let mut bulk = if own < sql::FULL { key(system, true, &mut place.bulk).await? } else { 0 };
     let is_resting = !place.rest.is_over();
-    if own < sql::FULL && !is_resting {
-        let compared = compare(system, true, &mut place.bulk).await?;
-        if compared > 0 {
+    let own = (key(system, false, &mut place.own).await?, compare(system, false, &mut place.own).await?);
+    let mut bulk = (0, 0);
+    if own.0.max(own.1) < sql::FULL {
+        // Keys do not rest: a rule that refuses duplicates looks for them.
+        bulk.0 = key(system, true, &mut place.bulk).await?;
+        if !is_resting {
+            bulk.1 = compare(system, true, &mut place.bulk).await?;
+        }
+        if bulk.1 > 0 {
             place.rest.follow(system, begun).await?;
         }
-        bulk += compared;
     }
     place.rounds += 1;
     if place.rounds.is_multiple_of(ROUNDS) {
         (place.own, place.bulk) = (Lane::default(), Lane::default());
     }
-    Ok(own + bulk > 0 || !begun_at_beginning && !is_resting)
+    Ok(own.0 + own.1 + bulk.0 + bulk.1 > 0 || !begun_at_beginning && !is_resting)
 }
 
 /// Makes the keys of those of a lane that wait longest; answers how many there were.

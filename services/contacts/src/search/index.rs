@@ -68,7 +68,7 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     let is_resting = !place.rest.is_over();
     let begun_at_beginning = (place.own, place.bulk) == (0, 0);
     if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
-        return rest(system, place).await;
+        return finish(system, place).await;
     }
     let own = pass(system, false, &mut place.own).await?;
     let mut bulk = 0;
@@ -98,7 +98,7 @@ async fn pass(system: &SystemDb, is_bulk: bool, after: &mut i64) -> Result<usize
 }
 
 /// What is left to do when nothing waits.
-async fn rest(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
+async fn finish(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     let mut tx = system.begin().await?;
     let is_again = sql::queue_again(&mut tx).await?;
     tx.commit().await?;

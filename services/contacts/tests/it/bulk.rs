@@ -24,11 +24,11 @@ fn client(desk: &Desk) -> BulkServiceClient<Channel> {
 }
 
 /// A change of the contacts that `filter` asks for.
-fn contacts(filter: &str, change: Change) -> pb::BulkChange {
+pub(crate) fn contacts(filter: &str, change: Change) -> pb::BulkChange {
     pb::BulkChange { collection: "contacts".to_owned(), filter: filter.to_owned(), names: Vec::new(), change: Some(change) }
 }
 
-fn tags(tags: &[&str]) -> pb::TagList {
+pub(crate) fn tags(tags: &[&str]) -> pb::TagList {
     pb::TagList { tags: tags.iter().map(|tag| (*tag).to_owned()).collect() }
 }
 
@@ -43,7 +43,7 @@ async fn start(desk: &Desk, who: &Subject, change: &pb::BulkChange, preview_toke
 }
 
 /// The job of a change that was previewed, once it has ended.
-async fn make(desk: &Desk, who: &Subject, change: &pb::BulkChange) -> Job {
+pub(crate) async fn make(desk: &Desk, who: &Subject, change: &pb::BulkChange) -> Job {
     let shown = preview(desk, who, change).await.expect("a preview");
     let job = start(desk, who, change, &shown.preview_token).await.expect("a job");
     let job = ended(desk, who, &job.name).await;
@@ -209,7 +209,7 @@ async fn what_a_bulk_change_did_is_taken_back_but_for_what_was_edited_since() {
 }
 
 /// The job that takes another one back, once it has ended.
-async fn undo(desk: &Desk, job: &Job) -> Job {
+pub(crate) async fn undo(desk: &Desk, job: &Job) -> Job {
     let request = desk.clerk.request(UndoJobRequest { name: job.name.clone() });
     let undo = JobServiceClient::new(desk.service.channel.clone()).undo_job(request).await.expect("the job can be undone").into_inner();
     ended(desk, &desk.clerk, &undo.name).await

@@ -1,30 +1,66 @@
 //! What jobs write in bulk waits behind what people change, to be found and to be compared.
 
-use sqlx::{Connection, Executor, PgConnection};
+use std::collections::BTreeSet;
 
+use rapport_contacts_api::v1 as pb;
+use rapport_contacts_api::v1::bulk_change::Change;
+use sqlx::{Executor, PgConnection};
+
+use crate::bulk::{contacts, make, tags, undo};
+use crate::imports::desk::{self, counts, rules};
 use crate::support::{Desk, named};
 
-/// Whether a contact that was written now waits in the lane for bulk, in the queue of the search index and in that of
-/// duplicates.
-async fn lanes(transaction: &mut PgConnection) -> Vec<bool> {
-    let statement = "select (select bulk from search_queue order by id desc limit 1), (select bulk from duplicate_queue order by id desc limit 1)";
-    let (search, duplicates): (bool, bool) = sqlx::query_as(statement).fetch_one(transaction).await.expect("both queues have a row");
-    vec![search, duplicates]
+/// Notes from now on in which lane of both queues records are put to wait: tasks take them out at once.
+async fn watch(database: &mut PgConnection) {
+    let statements = "create table public.seen (queue text not null, bulk boolean not null);
+        create function public.see() returns trigger language plpgsql security definer as $$
+        begin
+          insert into public.seen values (tg_table_name, new.bulk);
+          return null;
+        end $$;
+        create trigger seen after insert on search_queue for each row execute function public.see();
+        create trigger seen after insert on duplicate_queue for each row execute function public.see();";
+    database.execute(statements).await.expect("the queues are watched");
+}
+
+/// Queues in which something was put, and whether into the lane for bulk; what was seen is forgotten.
+async fn seen(database: &mut PgConnection) -> BTreeSet<(String, bool)> {
+    let rows: Vec<(String, bool)> = sqlx::query_as("delete from public.seen returning queue, bulk").fetch_all(database).await.expect("an answer");
+    rows.into_iter().collect()
+}
+
+/// Both queues, in one lane alone.
+fn both(is_bulk: bool) -> BTreeSet<(String, bool)> {
+    ["search_queue", "duplicate_queue"].map(|queue| (queue.to_owned(), is_bulk)).into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_in_bulk_waits_apart_from_what_people_write() {
-    let desk = Desk::open().await;
-    desk.create(named("Ada")).await.unwrap();
+async fn what_an_import_writes_and_takes_back_waits_behind_what_people_write() {
+    let desk = desk::Desk::open().await;
     let mut database = desk.superuser().await;
-    for (bulk, expected) in [("off", false), ("on", true)] {
-        // Nobody takes from the queues what is not committed.
-        let mut transaction = database.begin().await.unwrap();
-        transaction.execute(sqlx::AssertSqlSafe(format!("set local rapport.bulk = '{bulk}'"))).await.unwrap();
-        let keep = "select keep_keys(tenant_id, 'contacts', id, true, '{}', '{}', '{}', '{}', '{}') from contacts";
-        transaction.execute(keep).await.unwrap();
-        transaction.execute("update contacts set tags = '{met}'").await.unwrap();
-        assert_eq!(lanes(&mut transaction).await, [expected; 2], "{bulk}");
-        transaction.rollback().await.unwrap();
+    watch(&mut database).await;
+    let request = pb::CreateContactRequest { contact: Some(named("Ada")), ..pb::CreateContactRequest::default() };
+    desk.contacts().create_contact(desk.clerk.request(request)).await.expect("a contact");
+    assert_eq!(seen(&mut database).await, both(false), "a person");
+
+    let accounts = pb::ImportRules { collection: "accounts".to_owned(), ..rules(&["Name"]) };
+    for (file, rules) in [("Family name\nKaya\n", rules(&["Family name"])), ("Name\nNordlicht\n", accounts)] {
+        let (job, report) = desk.import(file.as_bytes(), rules).await;
+        assert_eq!(counts(&report), [1, 0, 0, 0], "{report:?}");
+        assert_eq!(seen(&mut database).await, both(true), "{file}");
+        desk.undo(&job.name).await;
+        assert_eq!(seen(&mut database).await, both(true), "the undoing of {file}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bulk_change_writes_waits_behind_what_people_write() {
+    let desk = Desk::open().await;
+    let mut database = desk.superuser().await;
+    desk.create(named("Ada")).await.expect("a contact");
+    watch(&mut database).await;
+    let job = make(&desk, &desk.clerk, &contacts("create_time:*", Change::AddTags(tags(&["met"])))).await;
+    assert_eq!(seen(&mut database).await, both(true), "the change");
+    undo(&desk, &job).await;
+    assert_eq!(seen(&mut database).await, both(true), "its undoing");
 }
