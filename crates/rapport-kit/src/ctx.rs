@@ -203,6 +203,11 @@ impl Ctx {
         &self.access
     }
 
+    /// The same, to be held.
+    pub(crate) fn shared_access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
     /// Notes in the access log that the caller reads these records, whose reading is sensitive.
     pub fn log_read(&self, names: &[String]) {
         self.call.log.read(self.tenant, self.actor.subject(), self.call.method, names, &self.call.request_id);

@@ -109,13 +109,13 @@ impl Files {
         if file.is_ready() { Ok(file) } else { Err(file.incomplete(self.service)) }
     }
 
-    /// What the file has from `offset` on: at least a byte and at most 1 MiB, or nothing at its end. For work that was
-    /// let at the file before ([`Files::ready`]).
+    /// What the file has from `offset` on: at least a byte and at most `most` of them and 1 MiB, or nothing at its end. For
+    /// work that was let at the file before ([`Files::ready`]).
     ///
     /// # Errors
     /// NOT_FOUND (RECORD_NOT_FOUND) if it was deleted meanwhile; what the database answers.
-    pub async fn read_at(&self, ctx: &Ctx, id: Uuid, offset: i64) -> Result<Vec<u8>, Fault> {
-        let bytes = sql::read_at(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id, offset).await?;
+    pub async fn read_at(&self, ctx: &Ctx, id: Uuid, offset: i64, most: usize) -> Result<Vec<u8>, Fault> {
+        let bytes = sql::read_at(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id, offset, most.clamp(1, CHUNK)).await?;
         bytes.ok_or_else(|| Fault::not_found(name::format_own(self.service, COLLECTION, id)))
     }
 
@@ -180,7 +180,7 @@ impl Files {
     pub(crate) async fn digest(&self, ctx: &Ctx, id: Uuid) -> Result<(i64, Vec<u8>), Fault> {
         let (mut size, mut digest) = (0, Context::new(&SHA256));
         loop {
-            let bytes = sql::read_at(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id, size).await?.unwrap_or_default();
+            let bytes = sql::read_at(&mut self.db.for_tenant(ctx).await?, ctx.tenant(), id, size, CHUNK).await?.unwrap_or_default();
             if bytes.is_empty() {
                 return Ok((size, digest.finish().as_ref().to_vec()));
             }

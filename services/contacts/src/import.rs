@@ -26,6 +26,7 @@ pub mod merge;
 pub mod order;
 pub mod owners;
 pub mod plan;
+pub mod read;
 pub mod refused;
 pub mod remembered;
 pub mod report;

@@ -179,7 +179,7 @@ impl FileDesk {
                 if Instant::now() >= ctx.call().deadline {
                     return Err(Fault::deadline().into());
                 }
-                let data = files.read_at(&ctx, file.id, offset).await?;
+                let data = files.read_at(&ctx, file.id, offset, CHUNK).await?;
                 if data.is_empty() {
                     // Deleted meanwhile: what came so far must not look like all of it.
                     return Err(Fault::not_found(file.name(files.service)).into());

@@ -95,16 +95,18 @@ pub(super) async fn append(conn: &mut Conn, tenant: Uuid, id: Uuid, bytes: &[u8]
     Ok(done.rows_affected() > 0)
 }
 
-/// The rest of the chunk that has the byte at `offset`, nothing past the end; none if there is no such file.
-pub(super) async fn read_at(conn: &mut Conn, tenant: Uuid, id: Uuid, offset: i64) -> Result<Option<Vec<u8>>, Fault> {
+/// The rest of the chunk that has the byte at `offset`, `most` bytes of it, nothing past the end; none if there is no such
+/// file.
+pub(super) async fn read_at(conn: &mut Conn, tenant: Uuid, id: Uuid, offset: i64, most: usize) -> Result<Option<Vec<u8>>, Fault> {
     let bytes: Option<Option<Vec<u8>>> = sqlx::query_scalar(
-        "select (select substr(bytes, ($3 - start + 1)::integer) from kit.file_chunk
+        "select (select substr(bytes, ($3 - start + 1)::integer, $4) from kit.file_chunk
            where tenant_id = $1 and file_id = $2 and start <= $3 and start > $3 - 1048576 order by start desc limit 1)
          from kit.file where tenant_id = $1 and id = $2",
     )
     .bind(tenant)
     .bind(id)
     .bind(offset)
+    .bind(i32::try_from(most).map_err(Fault::internal)?)
     .fetch_optional(conn)
     .await?;
     Ok(bytes.map(Option::unwrap_or_default))

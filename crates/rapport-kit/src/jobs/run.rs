@@ -1,5 +1,8 @@
 //! One step of a job, as the service's own function sees it.
 
+use std::any::Any;
+use std::sync::{Mutex, PoisonError};
+
 use prost::Message;
 use uuid::Uuid;
 
@@ -21,7 +24,11 @@ pub struct Run {
     pub(super) policy: Policy,
     pub(super) files: Files,
     pub(super) tasks: Tasks,
+    pub(super) ahead: Mutex<Option<Ahead>>,
 }
+
+/// What a step works out for the one after it.
+pub(super) type Ahead = Box<dyn Any + Send>;
 
 /// What a step did and where the next one begins. Counts are those of the step alone.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +53,15 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Committed {
     pub(super) work: Work,
+    pub(super) ahead: Option<Ahead>,
+}
+
+impl Committed {
+    /// Hands on what was worked out for the next step while this one was written ([`Run::ahead`]).
+    #[must_use]
+    pub fn with_ahead(self, ahead: Option<impl Any + Send>) -> Self {
+        Self { ahead: ahead.map(|ahead| Box::new(ahead) as Ahead), ..self }
+    }
 }
 
 impl Step {
@@ -132,6 +148,14 @@ impl Run {
         (self.work.job.done, self.work.job.refused)
     }
 
+    /// What the step before worked out for this one, if this process took that step a moment ago and whoever asked for the
+    /// job has the same rights still. It may be missing at any step, which works it out itself then.
+    #[must_use]
+    pub fn ahead<T: 'static>(&self) -> Option<T> {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        ahead.downcast().ok().map(|ahead| *ahead)
+    }
+
     /// Begins the transaction of the step.
     ///
     /// # Errors
@@ -150,6 +174,6 @@ impl Run {
         self.tasks.at(Window::BeforeStepCommit).await;
         tx.commit().await?;
         self.tasks.at(Window::AfterStepCommit).await;
-        Ok(Committed { work })
+        Ok(Committed { work, ahead: None })
     }
 }

@@ -1,7 +1,7 @@
 //! Takes jobs and works on them, a step after the other.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -10,7 +10,7 @@ use rapport_proto::common::v1 as pb;
 use tonic::Code;
 
 use super::job::Work;
-use super::run::{Committed, Run};
+use super::run::{Ahead, Committed, Run};
 use super::{Jobs, Kind, StepFn, sql};
 use crate::access::Access;
 use crate::access_log::AccessLog;
@@ -70,7 +70,7 @@ impl Runner {
             match sql::take(&self.worker.system, &kinds, &self.worker.holder).await {
                 Ok(Some(work)) => {
                     self.worker.tasks.at(Window::JobTaken).await;
-                    self.turn(work).await;
+                    Box::pin(self.turn(work)).await;
                     warned = false;
                     continue;
                 }
@@ -95,6 +95,7 @@ impl Runner {
         let kind = self.jobs.kind(&work.job.kind);
         let begun = Instant::now();
         let stopping = self.worker.tasks.stopping();
+        let mut ahead = None;
         loop {
             if work.all_done {
                 return self.end(kind, &work, pb::JobState::Succeeded, None).await;
@@ -102,12 +103,15 @@ impl Runner {
             if work.job.cancelled_at.is_some() {
                 return self.end(kind, &work, pb::JobState::Cancelled, None).await;
             }
-            let stepped = match self.prepared(kind, &work).await {
-                Ok((kind, run)) => self.step(kind, &run).await,
+            let stepped = match self.prepared(kind, &work, ahead.take()).await {
+                Ok((kind, run)) => self.step(kind, &run).await.map(|committed| (committed, run)),
                 Err(fault) => Err(fault),
             };
             match stepped {
-                Ok(Committed { work: advanced }) => work = advanced,
+                Ok((committed, run)) => {
+                    work = committed.work;
+                    ahead = committed.ahead.map(|ahead| (Arc::clone(run.ctx.shared_access()), ahead));
+                }
                 Err(fault) => return self.fail(kind, &work, fault).await,
             }
             if work.all_done {
@@ -119,8 +123,9 @@ impl Runner {
         }
     }
 
-    /// What a step is done by and its surroundings, for somebody who may do what the job does.
-    async fn prepared<'a>(&self, kind: Option<&'a Kind>, work: &Work) -> Result<(&'a Kind, Run), Fault> {
+    /// What a step is done by and its surroundings, for somebody who may do what the job does. What the step before worked
+    /// out with other rights is left out.
+    async fn prepared<'a>(&self, kind: Option<&'a Kind>, work: &Work, ahead: Option<(Arc<Access>, Ahead)>) -> Result<(&'a Kind, Run), Fault> {
         let kind = kind.ok_or_else(|| {
             Fault::precondition("JOB_KIND_UNKNOWN", "Ask for the job anew: the release that runs now does not know this kind of work.")
                 .with("kind", &work.job.kind)
@@ -132,10 +137,11 @@ impl Runner {
         }
         let access = self.jobs.policy.access(work.job.tenant_id, work.job.owner_id).await?;
         let access = access.ok_or_else(|| Fault::denied("JOB_OWNER_GONE", "Ask for the job anew: who asked for it takes no part any more."))?;
+        let ahead = ahead.filter(|(with, _)| Arc::ptr_eq(with, &access)).map(|(_, ahead)| ahead);
         let ctx = self.ctx(Some(kind), work, access);
         ctx.require(kind.permission)?;
         let Jobs { db, policy, files, .. } = self.jobs.clone();
-        Ok((kind, Run { ctx, work: work.clone(), db, policy, files, tasks: self.worker.tasks.clone() }))
+        Ok((kind, Run { ctx, work: work.clone(), db, policy, files, tasks: self.worker.tasks.clone(), ahead: Mutex::new(ahead) }))
     }
 
     fn ctx(&self, kind: Option<&Kind>, work: &Work, access: Arc<Access>) -> Ctx {

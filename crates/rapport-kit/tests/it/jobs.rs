@@ -211,6 +211,29 @@ async fn a_job_stops_when_whoever_asked_for_it_may_do_it_no_more() {
 }
 
 #[tokio::test]
+async fn what_a_step_works_out_for_the_next_one_holds_while_rights_are_the_same() {
+    let desk = Desk::open(1).await;
+    let tenant = desk.administrator.tenant;
+    let (all, less) = (desk.identity.role(tenant, &[PERMISSION, "jobs.*"], Vec::new()), desk.identity.role(tenant, &[PERMISSION], Vec::new()));
+    let user = desk.identity.user(tenant, None, all, GrantLevel::All);
+    let name = desk.try_start(&user, "10 wait:ahead", None).await.expect("a job is started");
+    let gate = gate("ahead");
+    let told = async || desk.get(&desk.administrator, &name).await.expect("the job is there").message;
+    for (step, expected) in ["", "ahead: None", "ahead: Some(3)"].into_iter().enumerate() {
+        gate.reached_by(1).await;
+        assert_eq!(told().await, expected);
+        if step < 2 {
+            gate.let_pass(1);
+        }
+    }
+    desk.identity.grant(tenant, user.id, 2, None, &[(less, GrantLevel::All)]);
+    eventually("the news of the user", async || desk.get(&user, &name).await.err()).await;
+    gate.let_pass(100);
+    assert_done_once(&desk, &name).await;
+    assert_eq!(told().await, "ahead: None");
+}
+
+#[tokio::test]
 async fn nobody_starts_what_they_may_not_do() {
     let desk = Desk::open(0).await;
     let role = desk.identity.role(desk.administrator.tenant, &["jobs.*"], Vec::new());

@@ -44,6 +44,8 @@ pub struct Plan<'a> {
     pub lenient: bool,
     /// Which of the files that one job compares, from 0. Ids of one file are none of another.
     pub file: u32,
+    /// What rows before were about that are being written in this moment, each with its line.
+    pub unwritten: HashMap<String, i64>,
 }
 
 /// What is to become of a row.
@@ -123,7 +125,7 @@ impl<'a> Plan<'a> {
     pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
         let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
         let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header).map_err(|fault| fault.within("rules"))?;
-        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false, file: 0 })
+        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false, file: 0, unwritten: HashMap::new() })
     }
 
     /// What a row fills; its cells are taken out of it. The owner is told by the table of owners.
@@ -307,7 +309,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What the rows of earlier steps were about, of `keys`.
+    /// What the rows of earlier steps were about, of `keys`: those that are remembered, and those that are being written.
     ///
     /// # Errors
     /// What the database answers.
@@ -317,7 +319,12 @@ impl Seen {
         if keys.is_empty() {
             return Ok(Self { lines: HashMap::new() });
         }
-        let lines = remembered::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
+        let mut lines = remembered::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
+        for key in keys {
+            if let Some(line) = plan.unwritten.get(&key) {
+                lines.entry(key).or_insert(*line);
+            }
+        }
         Ok(Self { lines })
     }
 

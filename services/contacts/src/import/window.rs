@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use super::text;
 
+/// Bytes that are read at once: most steps need no more.
+pub const AT_ONCE: usize = 256 * 1024;
 /// Bytes that a window may grow to: the longest row, twice over in letters of two bytes, with what is read at once.
 const MOST: usize = 4 * 1024 * 1024;
 
@@ -42,7 +44,7 @@ impl Window {
             return Ok(false);
         }
         let length = i64::try_from(self.bytes.len()).map_err(Fault::internal)?;
-        let more = files.read_at(ctx, self.file, self.offset + length).await?;
+        let more = files.read_at(ctx, self.file, self.offset + length, AT_ONCE).await?;
         self.at_end = more.is_empty();
         self.bytes.extend(more);
         Ok(!self.at_end)

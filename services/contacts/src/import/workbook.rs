@@ -29,7 +29,7 @@ use self::parts::{Book, Sheet};
 use self::piece::{Piece, SheetRow};
 use self::sheet::{RawRow, Rows};
 use super::order::Order;
-use super::step::source;
+use super::read::source;
 
 /// Rows at the beginning of a sheet among which its header is looked for.
 const BEGINNING: usize = 50;

@@ -9,8 +9,9 @@ use rapport_kit::{Fault, name};
 use super::compare::{self, About};
 use crate::import::order::Order;
 use crate::import::plan::{self, Plan};
+use crate::import::read;
 use crate::import::row::Row;
-use crate::import::step::{Place, read};
+use crate::import::step::Place;
 use crate::import::{account, remembered, write};
 use crate::layout::Resource;
 
@@ -57,7 +58,7 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
     if !at.comparing && plan.mapping.resource == Resource::Contact {
         return run.commit(run.begin().await?, Step::to(&Checkpoint { file: at.file + 1, ..at })).await;
     }
-    let batch = read(run, *source, order, at.place).await?;
+    let batch = read::table(run, *source, order, at.place).await?;
     let told = &mut at.files[index];
     let about = match (at.comparing, plan.mapping.resource) {
         (false, _) => gather(&plan, batch.rows, told),

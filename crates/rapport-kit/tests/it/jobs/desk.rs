@@ -32,8 +32,9 @@ pub(super) const PERMISSION: &str = "delivery.deadletter.read";
 static KINDS: [Kind; 1] =
     [Kind { name: "probe.count", permission: PERMISSION, step: |run| Box::pin(count(run)), undo: Some(|run| Box::pin(uncount(run))) }];
 
-/// Counts up to the number that was asked for. After it may stand `wait:GATE`, where each step waits, `away:GATE`, where
-/// it finds something away then, `panic:ENTRY`, or `fill:BYTES`, which each step writes besides.
+/// Counts up to the number that was asked for. After it may stand `wait:GATE`, where each step waits and then tells whether
+/// it has what the one before worked out for it, `away:GATE`, where it finds something away then, `panic:ENTRY`, or
+/// `fill:BYTES`, which each step writes besides.
 async fn count(run: &Run) -> Result<Committed, Fault> {
     let request: String = run.request()?;
     let (total, how) = request.split_once(' ').unwrap_or((&request, ""));
@@ -78,8 +79,9 @@ async fn count(run: &Run) -> Result<Committed, Fault> {
         run.files().append(&mut tx, run.ctx(), file, &vec![b'.'; bytes.parse().map_err(Fault::internal)?]).await?;
     }
     let counted = i64::try_from(refused.len()).map_err(Fault::internal)?;
-    let step = Step { done: to - from, refused: counted, total: Some(total), output_files, ended: to == total, ..Step::to(&to) };
-    run.commit(tx, step).await
+    let message = Some(format!("ahead: {:?}", run.ahead::<i64>()));
+    let step = Step { done: to - from, refused: counted, total: Some(total), message, output_files, ended: to == total, ..Step::to(&to) };
+    Ok(run.commit(tx, step).await?.with_ahead(Some(to)))
 }
 
 /// Takes the last batch back that is still there.

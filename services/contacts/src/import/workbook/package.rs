@@ -156,13 +156,12 @@ impl<'a> Package<'a> {
         let mut bytes = Vec::with_capacity(length.min(2 * 1024 * 1024));
         while bytes.len() < length {
             let at = i64::try_from(offset).ok().and_then(|offset| offset.checked_add(i64::try_from(bytes.len()).ok()?)).ok_or_else(damaged)?;
-            let more = self.files.read_at(self.ctx, self.file, at).await?;
+            let more = self.files.read_at(self.ctx, self.file, at, length - bytes.len()).await?;
             if more.is_empty() {
                 return Err(damaged());
             }
             bytes.extend(more);
         }
-        bytes.truncate(length);
         Ok(bytes)
     }
 }

@@ -185,3 +185,15 @@ async fn accounts_are_told_by_telephone_in_the_country_of_the_legal_entity_that_
     let numbers: Vec<&str> = live["Acme"].contact_points.iter().map(|point| point.normalized.as_str()).collect();
     assert_eq!(numbers, ["+33123456789"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_told_from_one_of_the_step_before_by_an_address_that_nothing_keeps_single() {
+    let desk = Desk::open().await;
+    let text: String =
+        (0..2000).fold("Family name,E-mail 1\n".to_owned(), |text, row| format!("{text}Kaya,{}@example.org\n", row / 1000 * 1000 + row % 500));
+    let by = Some(pb::ImportMatch { by: By::Email.into(), system: String::new() });
+    let rules = pb::ImportRules { mode: ImportMode::CreateOrUpdate.into(), r#match: by, ..rules(&["Family name", "E-mail 1"]) };
+    let (_, report) = desk.import(text.as_bytes(), rules).await;
+    assert_eq!((counts(&report), refusals(&report)), ([1000, 0, 0, 1000], vec![("ROW_REPEATED", 1000)]));
+    assert_eq!(desk.live().await.len(), 1000);
+}
