@@ -71,7 +71,7 @@ pub(crate) async fn sweep(stage: &Stage, world: &World) -> Outcome<()> {
 /// Ready when no record waits to be compared.
 pub(crate) async fn compared(database: &mut PgConnection) -> Outcome<()> {
     let begun = Instant::now();
-    while sqlx::query_scalar("select exists (select from duplicate_queue)").fetch_one(&mut *database).await? {
+    while sqlx::query_scalar("select exists (select from duplicate_queue) or exists (select from duplicate_bulk)").fetch_one(&mut *database).await? {
         if begun.elapsed() > PATIENCE {
             return Err(trouble("records are not compared"));
         }

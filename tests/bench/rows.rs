@@ -47,7 +47,7 @@ pub(crate) async fn fill(stage: &Stage, world: &World, program: &Program, contac
         of_contact.make(&mut database, world, account, contact).await?;
     }
     // Nobody measures a service that compares a million copies of one record with each other.
-    database.execute("truncate duplicate_queue").await?;
+    database.execute("truncate duplicate_queue, duplicate_bulk").await?;
     for table in &tables {
         database.execute(AssertSqlSafe(format!("vacuum analyze {table}"))).await?;
     }

@@ -76,7 +76,7 @@ async fn index(stage: &Stage) -> Outcome<()> {
         )
         .await?;
     let begun = Instant::now();
-    while sqlx::query_scalar("select exists (select from search_queue)").fetch_one(&mut database).await? {
+    while sqlx::query_scalar("select exists (select from search_queue) or exists (select from search_bulk)").fetch_one(&mut database).await? {
         if begun.elapsed() > PATIENCE {
             return Err(trouble("the index does not come to its end"));
         }

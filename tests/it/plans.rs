@@ -63,8 +63,10 @@ async fn no_list_and_no_look_up_scans_a_whole_table() {
     let merge = merge(&service, &administrator, &contact).await;
     merge_accounts(&service, &administrator, &account).await;
     eventually("the search index has taken both in", || async {
-        let waiting: i64 =
-            sqlx::query_scalar("select count(*) from search_queue").fetch_one(&mut owner(&service.logins).await).await.expect("an answer");
+        let waiting: i64 = sqlx::query_scalar("select (select count(*) from search_queue) + (select count(*) from search_bulk)")
+            .fetch_one(&mut owner(&service.logins).await)
+            .await
+            .expect("an answer");
         (waiting == 0).then_some(())
     })
     .await;
@@ -249,7 +251,7 @@ async fn multiply(connection: &mut PgConnection, table: &str, record: &str, chan
 /// Each contact makes a pair with the next one, and has keys of its own. What was copied is not compared.
 async fn pair(connection: &mut PgConnection) {
     for statement in [
-        "truncate duplicate_queue",
+        "truncate duplicate_queue, duplicate_bulk",
         "insert into duplicate_keys select tenant_id, hashtextextended(id::text || n, 0), id from contacts, generate_series(1, 8) n",
         "insert into duplicate_pairs (tenant_id, id, version, kind, first_id, second_id, score, reasons, state, gone, created_at)
            select one.tenant_id, gen_random_uuid(), 0, 2, one.id, other.id, 48 + one.n % 50, '[]', 1, false, now()

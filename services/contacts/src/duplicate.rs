@@ -19,6 +19,7 @@ pub mod keys;
 pub mod pair;
 pub mod pair_sql;
 pub mod profile;
+pub mod queue_sql;
 pub mod rpc;
 pub mod rule;
 pub mod rule_convert;

@@ -3,8 +3,10 @@
 //! Guarantees: each row of the file is counted once, as created, updated, unchanged, passed over or refused, and a refused one comes
 //! back in a file with its line and its reason. A step is one transaction: its records, their journal rows, the report,
 //! what is remembered of its rows and its refused ones commit together, so that a process that dies anywhere changes
-//! nothing of the end. A dry run takes the same steps and rolls back what they wrote. Whoever asked for the import is
-//! asked about again at each step. Memory is bounded: of a file, a few megabytes are read at a time.
+//! nothing of the end. What the next rows become is decided while these are written, from what these are about and not
+//! from what they wrote: so a dry run, which takes the same steps and rolls back what they wrote, comes to the same. Whoever
+//! asked for the import is asked about again at each step. Memory is bounded: the rows of two steps are held, of cards at
+//! most 16 MiB.
 //!
 //! ```text
 //! file → text (encoding) → csv (rows of cells) → mapping (cells of the layout) → contact (record, decision) → write

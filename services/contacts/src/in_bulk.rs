@@ -19,8 +19,9 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// # Errors
 /// What the database answers.
 pub async fn wait_behind_people(tx: &mut Tx) -> Result<(), Fault> {
-    // Read in the database where the queues are filled.
-    tx.conn().execute("set local rapport.bulk = 'on'").await?;
+    // Read in the database where the queues are filled. Processes of the release before say 'on' there, and find only what
+    // stands in the queues themselves.
+    tx.conn().execute("set local rapport.bulk = 'pieces'").await?;
     Ok(())
 }
 

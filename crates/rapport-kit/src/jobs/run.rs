@@ -57,7 +57,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// Hands on what was worked out for the next step while this one was written ([`Run::ahead`]).
+    /// Hands on what was worked out for the next step while this one was written ([`Run::take_ahead`]).
     #[must_use]
     pub fn with_ahead(self, ahead: Option<impl Any + Send>) -> Self {
         Self { ahead: ahead.map(|ahead| Box::new(ahead) as Ahead), ..self }
@@ -151,7 +151,7 @@ impl Run {
     /// What the step before worked out for this one, if this process took that step a moment ago and whoever asked for the
     /// job has the same rights still. It may be missing at any step, which works it out itself then.
     #[must_use]
-    pub fn ahead<T: 'static>(&self) -> Option<T> {
+    pub fn take_ahead<T: 'static>(&self) -> Option<T> {
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         ahead.downcast().ok().map(|ahead| *ahead)
     }

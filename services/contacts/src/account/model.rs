@@ -292,7 +292,8 @@ impl Account {
 
     fn advance(&mut self, fact: Fact, now: DateTime<Utc>) -> Fact {
         self.version += 1;
-        self.updated_at = now;
+        // A job decides with the time at which its step began.
+        self.updated_at = now.max(self.updated_at);
         fact
     }
 

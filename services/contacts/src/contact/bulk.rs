@@ -1,5 +1,6 @@
 //! Many new contacts by one statement.
 
+use chrono::{DateTime, Utc};
 use rapport_kit::db::Conn;
 use rapport_kit::journal::Entry;
 use rapport_kit::{Ctx, Fault};
@@ -8,8 +9,16 @@ use uuid::Uuid;
 use super::Contact;
 use super::sql::{Keys, refusal};
 
+/// New contacts that were made at one time, ready to be written.
+#[derive(Debug)]
+pub struct Created {
+    at: DateTime<Utc>,
+    columns: Columns,
+    entries: Vec<Entry>,
+}
+
 /// Columns of new contacts and of their look-up rows, each as one array.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Columns {
     ids: Vec<Uuid>,
     owner_kinds: Vec<i16>,
@@ -34,13 +43,30 @@ struct Columns {
     soles: Vec<bool>,
 }
 
-/// Writes new contacts that were made at one time, with their look-up rows and journal entries.
+impl Created {
+    /// Contacts with what the journal says of them; none if there are none.
+    ///
+    /// # Errors
+    /// INTERNAL.
+    pub fn of(created: Vec<(Contact, Entry)>) -> Result<Option<Self>, Fault> {
+        let (contacts, entries): (Vec<Contact>, Vec<Entry>) = created.into_iter().unzip();
+        let Some(first) = contacts.first() else { return Ok(None) };
+        Ok(Some(Self { at: first.created_at, columns: Columns::of(&contacts)?, entries }))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.columns.ids.len()
+    }
+}
+
+/// Writes new contacts with their look-up rows and journal entries.
 ///
 /// # Errors
 /// Those of `refusal`; what the database answers. Nothing is written then.
-pub async fn insert(conn: &mut Conn, ctx: &Ctx, contacts: &[Contact], entries: Vec<Entry>) -> Result<(), Fault> {
-    let Some(first) = contacts.first() else { return Ok(()) };
-    let columns = Columns::of(contacts)?;
+pub async fn insert(conn: &mut Conn, ctx: &Ctx, created: Created) -> Result<(), Fault> {
+    let Created { at, columns, entries } = created;
     sqlx::query!(
         "with r as (
            select * from unnest($3::uuid[], $4::smallint[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
@@ -62,11 +88,11 @@ pub async fn insert(conn: &mut Conn, ctx: &Ctx, contacts: &[Contact], entries: V
            insert into contact_accounts (tenant_id, contact_id, account_id, sole)
            select $1, k.id, k.account, k.sole from unnest($21::uuid[], $22::uuid[], $23::boolean[]) k(id, account, sole)
          ), queue as (
-           insert into search_queue (tenant_id, collection, record_id, bulk) select $1, 'contacts', r.id, true from r
+           insert into search_bulk (tenant_id, kind, record_ids) select $1, 2, piece from pieces($3) piece
          )
          select kit.record_all($24)",
         ctx.tenant(),
-        first.created_at,
+        at,
         &columns.ids,
         &columns.owner_kinds,
         &columns.owners,

@@ -1,4 +1,4 @@
-//! Statements about keys, the queue, and the records that are compared.
+//! Statements about keys and the records that are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,23 +16,8 @@ use crate::external_id::ExternalId;
 use crate::search::Kind;
 use crate::{account, contact};
 
-/// Records that are taken out of the queue at once.
-const BATCH: i64 = 200;
-/// So many were taken that more may wait.
-pub const FULL: usize = 200;
 /// Records of a key that are compared with each other; a key with more says too little.
 pub const MOST: i64 = 200;
-
-/// A record of the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Queued {
-    /// Its tenant.
-    pub tenant: Uuid,
-    /// What it is, as it is stored.
-    pub kind: i16,
-    /// Its id.
-    pub id: Uuid,
-}
 
 /// The keys of a record at one version.
 #[derive(Debug, Clone)]
@@ -47,15 +32,6 @@ pub struct Keyed {
     pub keys: Vec<i64>,
 }
 
-/// Whether any record waits.
-///
-/// # Errors
-/// What the database answers.
-pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
-    let first = sqlx::query_scalar!("select id from duplicate_queue order by id limit 1").fetch_optional(conn).await?;
-    Ok(first.is_some())
-}
-
 /// Lets the transaction give way: it stops waiting for a lock before the database, after a second, breaks off one of two
 /// transactions that wait for each other, which could be a caller's.
 ///
@@ -64,49 +40,6 @@ pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
 pub async fn give_way(tx: &mut Tx) -> Result<(), Fault> {
     sqlx::query!("set local lock_timeout = '500ms'").execute(tx.conn()).await?;
     Ok(())
-}
-
-/// Records that wait for their keys, of those that came in bulk or of those that did not, the longest waiting behind row
-/// `after` first; they wait to be compared from then on. With them the last row.
-///
-/// # Errors
-/// What the database answers.
-pub async fn take_unkeyed(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
-    // Those that another process takes at this moment are left to it.
-    let rows = sqlx::query!(
-        "update duplicate_queue set keyed = true
-         where id = any(array(
-           select id from duplicate_queue where bulk = $2 and not keyed and id > $3 order by id limit $1 for update skip locked))
-         returning id, tenant_id, kind, record_id",
-        BATCH,
-        is_bulk,
-        after
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let last = rows.iter().map(|row| row.id).max();
-    Ok((rows.into_iter().map(|row| Queued { tenant: row.tenant_id, kind: row.kind, id: row.record_id }).collect(), last))
-}
-
-/// Takes records that wait to be compared out of the queue, of those that came in bulk or of those that did not, the longest
-/// waiting behind row `after` first. With them the last row.
-///
-/// # Errors
-/// What the database answers.
-pub async fn take_keyed(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<(BTreeSet<Queued>, Option<i64>), Fault> {
-    let rows = sqlx::query!(
-        "delete from duplicate_queue
-         where id = any(array(
-           select id from duplicate_queue where bulk = $2 and keyed and id > $3 order by id limit $1 for update skip locked))
-         returning id, tenant_id, kind, record_id",
-        BATCH,
-        is_bulk,
-        after
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let last = rows.iter().map(|row| row.id).max();
-    Ok((rows.into_iter().map(|row| Queued { tenant: row.tenant_id, kind: row.kind, id: row.record_id }).collect(), last))
 }
 
 /// Makes the keys of records what they are; those of earlier versions than were made before change nothing.

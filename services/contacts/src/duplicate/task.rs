@@ -4,7 +4,8 @@
 //! Guarantees: a record leaves the queue in the transaction that writes what was found, so that nothing is lost when a
 //! process dies or gives way to a caller; its keys are committed before it is compared, so that of two records that are
 //! written at once, one at least meets the other, however many processes work. What came in bulk comes after what somebody
-//! changed, which waits for it no longer than for a batch of it; its comparison gives way to jobs that run.
+//! changed, which waits for it no longer than for a batch of it; and gives way to jobs that run, but for the keys that a
+//! rule or a sweep looks for.
 //!
 //! At most 200 records are held at a time with 12 keys each; pairs are scored 1,000 at a time, beside what the service
 //! answers, and those that the rules take for the same are kept until all are.
@@ -18,8 +19,9 @@ use rapport_kit::{Fault, Tx};
 use uuid::Uuid;
 
 use super::found_sql::{self, Compared};
+use super::queue_sql::{self, FULL, Queued};
 use super::rule::{Details, matches};
-use super::sql::{self, Candidate, Keyed, Queued};
+use super::sql::{self, Candidate, Keyed};
 use super::{keys, rules};
 use crate::in_bulk::Rest;
 use crate::search::Kind;
@@ -83,19 +85,20 @@ pub fn run(system: &SystemDb, tasks: &Tasks) {
 async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
     let begun = Instant::now();
     let begun_at_beginning = place.is_beginning();
-    if begun_at_beginning && !sql::is_any_waiting(&mut system.conn().await?).await? {
+    if begun_at_beginning && !queue_sql::is_any_waiting(&mut system.conn().await?).await? {
         return Ok(false);
     }
     let is_resting = !place.rest.is_over();
     let own = (key(system, false, &mut place.own).await?, compare(system, false, &mut place.own).await?);
     let mut bulk = (0, 0);
-    if own.0.max(own.1) < sql::FULL {
-        // Keys do not rest: a rule that refuses duplicates looks for them.
-        bulk.0 = key(system, true, &mut place.bulk).await?;
+    if own.0.max(own.1) < FULL {
+        if !is_resting || queue_sql::are_keys_wanted(&mut system.conn().await?).await? {
+            bulk.0 = key(system, true, &mut place.bulk).await?;
+        }
         if !is_resting {
             bulk.1 = compare(system, true, &mut place.bulk).await?;
         }
-        if bulk.1 > 0 {
+        if !is_resting && bulk.0 + bulk.1 > 0 {
             place.rest.follow(system, begun).await?;
         }
     }
@@ -110,7 +113,10 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
 async fn key(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<usize, Fault> {
     let mut tx = system.begin().await?;
     sql::give_way(&mut tx).await?;
-    let (unkeyed, last) = sql::take_unkeyed(&mut tx, is_bulk, lane.unkeyed).await?;
+    let (unkeyed, last) = match is_bulk {
+        true => queue_sql::take_unkeyed_pieces(&mut tx, lane.unkeyed).await?,
+        false => queue_sql::take_unkeyed(&mut tx, lane.unkeyed).await?,
+    };
     for ((tenant, kind), ids) in by_kind(&unkeyed) {
         let records = sql::profiles(tx.conn(), tenant, kind, &ids).await?;
         let keyed = records.into_iter().map(|record| {
@@ -128,7 +134,10 @@ async fn key(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<usize,
 async fn compare(system: &SystemDb, is_bulk: bool, lane: &mut Lane) -> Result<usize, Fault> {
     let mut tx = system.begin().await?;
     sql::give_way(&mut tx).await?;
-    let (keyed, last) = sql::take_keyed(&mut tx, is_bulk, lane.keyed).await?;
+    let (keyed, last) = match is_bulk {
+        true => queue_sql::take_keyed_pieces(&mut tx, lane.keyed).await?,
+        false => queue_sql::take_keyed(&mut tx, lane.keyed).await?,
+    };
     // Contacts before accounts, as merges lock them.
     for ((tenant, kind), ids) in by_kind(&keyed).into_iter().rev() {
         compare_with_others(&mut tx, tenant, kind, &ids).await?;

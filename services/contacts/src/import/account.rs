@@ -12,7 +12,7 @@ use rlibphonenumber::Region;
 use uuid::Uuid;
 
 use super::matching::{self, Marks};
-use super::plan::{self, Outcome, Plan, Planned, Seen, Unread};
+use super::plan::{self, Keys, Outcome, Plan, Planned, Seen, Unread};
 use super::row::Row;
 use super::{country, looked, merge, write};
 use crate::account::surroundings::Surroundings;
@@ -63,11 +63,11 @@ struct Around {
     region: Option<Region>,
 }
 
-/// Decides about every row.
+/// Decides about every row, none of which is about a record that those of `unwritten` are about.
 ///
 /// # Errors
 /// What the database answers; refusals of rows are in the answer.
-pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Change>>, Fault> {
+pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>, unwritten: &Keys) -> Result<Vec<Planned<Change>>, Fault> {
     let country = region::country(plan.run.db(), plan.run.ctx(), None).await?;
     let region = country.as_deref().and_then(|country| country.parse().ok());
     let mut reads: Vec<Result<Read, Unread>> = rows.iter_mut().map(|row| read(plan, row)).collect();
@@ -78,7 +78,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
         (read.keys, read.called) = (plan.way.keys(&marks(&read.sent), region), plan.link.keys(&marks(&read.sent)));
     }
     let around = Around { country, ..around(plan, &reads, entities, region).await? };
-    let mut seen = Seen::read(plan, reads.iter().flatten().flat_map(|read| seen_keys(plan, read, &around)).collect()).await?;
+    let mut seen = Seen::read(plan, reads.iter().flatten().flat_map(|read| seen_keys(plan, read, &around)).collect(), unwritten).await?;
     let mut planned = Vec::with_capacity(rows.len());
     for (row, read) in rows.iter().zip(reads) {
         planned.push(match read {
@@ -86,9 +86,10 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
             Ok(read) => {
                 let (unknown_owner, record) = (read.unknown_owner, matched(&around, &read));
                 let mut keys = seen_keys(plan, &read, &around);
-                let called: Vec<String> = read.called.iter().map(|key| write::called(key)).collect();
+                let as_parent: Vec<String> = read.called.iter().map(|key| write::called(key)).collect();
                 let decided = seen.require_new(&keys).and_then(|()| decide(plan, &around, read));
-                keys.extend(called);
+                keys.extend(as_parent);
+                keys.extend(decided.iter().flat_map(|outcome| called(plan, &around, outcome)));
                 Planned { record, unknown_owner, ..seen.settle(row, keys, decided) }
             }
         });
@@ -175,6 +176,21 @@ fn seen_keys(plan: &Plan<'_>, read: &Read, around: &Around) -> Vec<String> {
     let by = read.keys.iter().map(|key| plan.mark(&format!("M:{key}")));
     let pairs = read.sent.external_ids.iter().map(|pair| plan.mark(&format!("X:{}:{}", pair.system, pair.id)));
     by.chain(pairs).chain(matched(around, read).map(|id| plan.mark(&format!("r:{id}")))).collect()
+}
+
+/// What the account of a row is called before and after it: a later row is about the same one, though this row took from it
+/// what that one calls it by.
+fn called(plan: &Plan<'_>, around: &Around, outcome: &Outcome<Change>) -> Vec<String> {
+    let Outcome::Write(change) = outcome else { return Vec::new() };
+    let states = around.changeable.get(&change.id).into_iter().chain(change.decided.iter().map(|decided| &decided.account));
+    let details = states.map(Account::details);
+    details
+        .flat_map(|details| {
+            let by = plan.way.stored_keys(&details.profile.contact_points, &details.external_ids).into_iter().map(|key| format!("M:{key}"));
+            by.chain(details.external_ids.iter().map(|pair| format!("X:{}:{}", pair.system, pair.id)))
+        })
+        .map(|key| plan.mark(&key))
+        .collect()
 }
 
 fn decide(plan: &Plan<'_>, around: &Around, read: Read) -> Result<Outcome<Change>, Fault> {

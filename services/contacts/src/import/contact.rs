@@ -11,7 +11,7 @@ use rlibphonenumber::Region;
 use uuid::Uuid;
 
 use super::matching::{self, Marks};
-use super::plan::{self, Outcome, Plan, Planned, Seen, Unread};
+use super::plan::{self, Keys, Outcome, Plan, Planned, Seen, Unread};
 use super::row::Row;
 use super::{country, looked, merge};
 use crate::contact::surroundings::Surroundings;
@@ -62,11 +62,11 @@ struct Around {
     customers: HashMap<Uuid, Uuid>,
 }
 
-/// Decides about every row.
+/// Decides about every row, none of which is about a record that those of `unwritten` are about.
 ///
 /// # Errors
 /// What the database answers; refusals of rows are in the answer.
-pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Change>>, Fault> {
+pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>, unwritten: &Keys) -> Result<Vec<Planned<Change>>, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
     let country = region::country(run.db(), ctx, None).await?;
     let region = country.as_deref().and_then(|country| country.parse().ok());
@@ -78,7 +78,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
     let around = Around { country, ..around(plan, &reads, region).await? };
     // Rows of earlier steps may have taken places with private customers, which a dry run has not written.
     let keys = reads.iter().flatten().flat_map(|read| seen_keys(plan, read, &around).into_iter().chain(sought_places(read))).collect();
-    let mut seen = Seen::read(plan, keys).await?;
+    let mut seen = Seen::read(plan, keys, unwritten).await?;
     let mut planned = Vec::with_capacity(rows.len());
     for (row, read) in rows.iter().zip(reads) {
         planned.push(match read {
@@ -95,6 +95,7 @@ pub async fn plan(plan: &Plan<'_>, mut rows: Vec<Row>) -> Result<Vec<Planned<Cha
                 let places = decided.as_ref().map(places).unwrap_or_default();
                 let decided = decided.and_then(|outcome| if seen.require_new(&places).is_ok() { Ok(outcome) } else { Err(sql::has_contact()) });
                 keys.extend(places);
+                keys.extend(decided.iter().flat_map(|outcome| called(plan, &around, outcome)));
                 Planned { record, unknown_owner, dangling, ..seen.settle(row, keys, decided) }
             }
         });
@@ -177,6 +178,21 @@ fn seen_keys(plan: &Plan<'_>, read: &Read, around: &Around) -> Vec<String> {
     let by = read.keys.iter().map(|key| plan.mark(&format!("m:{key}")));
     let pairs = read.sent.external_ids.iter().map(|pair| plan.mark(&format!("x:{}:{}", pair.system, pair.id)));
     by.chain(pairs).chain(matched(around, read).map(|id| plan.mark(&format!("r:{id}")))).collect()
+}
+
+/// What the record of a row is called before and after it: a later row is about the same one, though this row took from it
+/// what that one calls it by.
+fn called(plan: &Plan<'_>, around: &Around, outcome: &Outcome<Change>) -> Vec<String> {
+    let Outcome::Write(change) = outcome else { return Vec::new() };
+    let states = around.changeable.get(&change.contact.id()).into_iter().chain([&change.contact]);
+    let details = states.map(Contact::details);
+    details
+        .flat_map(|details| {
+            let by = plan.way.stored_keys(&details.person.contact_points, &details.external_ids).into_iter().map(|key| format!("m:{key}"));
+            by.chain(details.external_ids.iter().map(|pair| format!("x:{}:{}", pair.system, pair.id)))
+        })
+        .map(|key| plan.mark(&key))
+        .collect()
 }
 
 /// The places that a row would take if the accounts that it names are private customers.

@@ -51,9 +51,9 @@ pub struct Linked {
 ///
 /// # Errors
 /// What the database answers.
-pub async fn remember(tx: &mut Tx, plan: &Plan<'_>, changes: &[(i64, &Change)]) -> Result<(), Fault> {
+pub async fn remember(tx: &mut Tx, plan: &Plan<'_>, changes: &[(i64, Change)]) -> Result<(), Fault> {
     let keeps_all = plan.order.dry_run && plan.mapping.paths().contains("parent");
-    let named: Vec<&(i64, &Change)> = changes.iter().filter(|(_, change)| keeps_all || !change.parent.is_empty()).collect();
+    let named: Vec<&(i64, Change)> = changes.iter().filter(|(_, change)| keeps_all || !change.parent.is_empty()).collect();
     if named.is_empty() {
         return Ok(());
     }

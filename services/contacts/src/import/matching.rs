@@ -13,7 +13,8 @@ use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::mapping::rules_of;
-use crate::contact_point::{self, Kind};
+use crate::contact_point::{self, ContactPoint, Kind};
+use crate::external_id::ExternalId;
 use crate::layout::Resource;
 use crate::violations::Violations;
 use crate::{account, contact, merge, search};
@@ -95,6 +96,23 @@ pub struct Marks<'a> {
     pub number: &'a str,
     /// An account's name.
     pub display_name: &'a str,
+}
+
+impl Match<'_> {
+    /// The keys under which a record is found that has these contact points and external ids, as they are stored.
+    #[must_use]
+    pub fn stored_keys(&self, points: &[ContactPoint], pairs: &[ExternalId]) -> Vec<String> {
+        let of = |kind: Kind| {
+            let (kinds, texts) = contact_point::keys(points);
+            kinds.into_iter().zip(texts).filter(|(of, _)| *of == kind.number()).map(|(_, text)| text).collect()
+        };
+        match self.by {
+            By::Email => of(Kind::Email),
+            By::Phone => of(Kind::Phone),
+            By::ExternalId => pairs.iter().filter(|pair| pair.system == self.system).map(|pair| pair.id.clone()).collect(),
+            By::Unspecified | By::Record | By::Number | By::DisplayName => Vec::new(),
+        }
+    }
 }
 
 /// The live records in `scope` that `keys` stand for; a key may stand for several.

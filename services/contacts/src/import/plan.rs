@@ -44,8 +44,6 @@ pub struct Plan<'a> {
     pub lenient: bool,
     /// Which of the files that one job compares, from 0. Ids of one file are none of another.
     pub file: u32,
-    /// What rows before were about that are being written in this moment, each with its line.
-    pub unwritten: HashMap<String, i64>,
 }
 
 /// What is to become of a row.
@@ -125,7 +123,7 @@ impl<'a> Plan<'a> {
     pub fn of(run: &'a Run, order: &'a Order) -> Result<Self, Fault> {
         let rules = order.rules.as_ref().ok_or_else(|| Fault::internal("an import without rules"))?;
         let (mapping, way, link, owners) = checked(run.ctx(), rules, &order.header).map_err(|fault| fault.within("rules"))?;
-        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false, file: 0, unwritten: HashMap::new() })
+        Ok(Self { run, order, rules, mapping, mode: rules.mode(), way, link, owners, lenient: false, file: 0 })
     }
 
     /// What a row fills; its cells are taken out of it. The owner is told by the table of owners.
@@ -302,10 +300,13 @@ pub fn unlinked(cell: &str) -> Fault {
         .with("account", called)
 }
 
+/// What rows were about, each key with the line of the first one.
+pub type Keys = HashMap<String, i64>;
+
 /// What rows before were about.
 #[derive(Debug)]
 pub struct Seen {
-    lines: HashMap<String, i64>,
+    lines: Keys,
 }
 
 impl Seen {
@@ -313,15 +314,15 @@ impl Seen {
     ///
     /// # Errors
     /// What the database answers.
-    pub async fn read(plan: &Plan<'_>, keys: Vec<String>) -> Result<Self, Fault> {
+    pub async fn read(plan: &Plan<'_>, keys: Vec<String>, unwritten: &Keys) -> Result<Self, Fault> {
         let ctx = plan.run.ctx();
         let keys: Vec<String> = keys.into_iter().filter(|key| !key.contains('\0')).collect();
         if keys.is_empty() {
-            return Ok(Self { lines: HashMap::new() });
+            return Ok(Self { lines: Keys::new() });
         }
         let mut lines = remembered::lines(&mut plan.run.db().for_tenant(ctx).await?, ctx, plan.run.id(), &keys).await?;
         for key in keys {
-            if let Some(line) = plan.unwritten.get(&key) {
+            if let Some(line) = unwritten.get(&key) {
                 lines.entry(key).or_insert(*line);
             }
         }
@@ -343,10 +344,12 @@ impl Seen {
     }
 
     /// The row with what was decided; one that is not refused is remembered.
-    pub fn settle<W>(&mut self, row: &Row, keys: Vec<String>, decided: Result<Outcome<W>, Fault>) -> Planned<W> {
+    pub fn settle<W>(&mut self, row: &Row, mut keys: Vec<String>, decided: Result<Outcome<W>, Fault>) -> Planned<W> {
         match decided {
             Err(fault) => Planned::refused(row, fault),
             Ok(outcome) => {
+                keys.sort_unstable();
+                keys.dedup();
                 self.lines.extend(keys.iter().map(|key| (key.clone(), row.line)));
                 Planned::of(row, outcome, keys)
             }

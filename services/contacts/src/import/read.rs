@@ -18,6 +18,8 @@ use super::{card, csv, text};
 
 /// Rows of one step.
 const ROWS: usize = 500;
+/// Bytes of a table after which no more are read in a step whose rows end in them.
+const ENOUGH: usize = 1024 * 1024;
 /// Bytes of cards after which no more are read in a step.
 const KEPT: usize = 8 * 1024 * 1024;
 
@@ -68,6 +70,12 @@ pub async fn table(run: &Run, file: Uuid, order: &Order, place: Place) -> Result
         if skipping {
             (found.rows, found.consumed) = (Vec::new(), text.len() - skipped);
         }
+        // Long rows fill a step as well.
+        if found.rows.len() < ROWS && !skipping && !found.skipping && !window.at_end && window.bytes().len() < ENOUGH {
+            drop(text);
+            window.grow(run.files(), ctx).await?;
+            continue;
+        }
         // Rows that are there are taken first; the one that goes on is the next step's.
         if found.rows.is_empty() && found.incomplete && skipped + found.consumed == 0 && !window.at_end {
             drop(text);
@@ -80,7 +88,7 @@ pub async fn table(run: &Run, file: Uuid, order: &Order, place: Place) -> Result
         let is_over = window.at_end && skipped + found.consumed == text.len();
         let skipping = (skipping || found.skipping) && !is_over;
         let next = Place { offset: place.offset + consumed, line: found.line, skipping, forgetting: is_over, ..place };
-        return Ok(Batch { text: text[skipped..].to_vec(), rows: found.rows, next });
+        return Ok(Batch { text: text[skipped..skipped + found.consumed].to_vec(), rows: found.rows, next });
     }
 }
 

@@ -1,19 +1,27 @@
 //! One step of an import: at most 500 rows. While they are written, those of the next step are read and decided about.
 
-use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use prost::Message;
 use rapport_contacts_api::v1::ImportFormat;
 use rapport_kit::jobs::{Committed, Run, Step};
 use rapport_kit::{Fault, Tx};
+use tokio::time::timeout;
 
 use super::order::Order;
-use super::plan::{Outcome, Plan, Planned};
+use super::plan::{Keys, Outcome, Plan, Planned};
 use super::refused::{Begun, Refused};
 use super::remembered;
 use super::report::{self, Counts};
 use super::{account, contact, link, read, workbook, write};
 use crate::layout::Resource;
+
+/// The next rows are waited for no longer behind the commit of these.
+const LOOK_AHEAD: Duration = Duration::from_secs(2);
 
 /// Where a step begins.
 #[derive(Clone, PartialEq, Message)]
@@ -57,86 +65,96 @@ pub async fn step(run: &Run) -> Result<Committed, Fault> {
         let is_done = remembered::forget(&mut tx, run.ctx(), run.id()).await?;
         return run.commit(tx, Step { ended: is_done, ..Step::to(&place) }).await;
     }
-    let mut plan = Plan::of(run, &order)?;
+    let plan = Plan::of(run, &order)?;
     if place.linking {
         return link(&plan, place).await;
     }
     if order.format() == ImportFormat::Xlsx && !place.unpacked {
         return unpack(run, &order).await;
     }
-    let decided = match run.ahead::<Decided>() {
+    let decided = match run.take_ahead::<Decided>().filter(|ahead| ahead.begin == (place.offset, place.line)) {
+        // Refused rows are stored with those that are written.
         Some(ahead) => Decided { next: Place { refused: place.refused, ..ahead.next }, ..ahead },
-        None => decide(&plan, place).await?,
+        None => decide(&plan, place, &Keys::new()).await?,
     };
-    plan.unwritten = decided.rows.keys();
-    let next = decided.next.clone();
-    let (written, ahead) = tokio::join!(write(&plan, decided), look_ahead(&plan, next));
-    Ok(written?.with_ahead(ahead))
+    let (next, unwritten) = (decided.next.clone(), decided.tally.keys());
+    match select(pin!(write(&plan, decided)), pin!(look_ahead(&plan, next, &unwritten))).await {
+        Either::Left((written, ahead)) => Ok(written?.with_ahead(timeout(LOOK_AHEAD, ahead).await.ok().flatten())),
+        Either::Right((ahead, writing)) => Ok(writing.await?.with_ahead(ahead)),
+    }
 }
 
-/// Rows of a step, and what is to become of each.
+/// What is to become of the rows of a step.
 struct Decided {
-    /// What the rows were cut out of.
-    text: Vec<u8>,
-    rows: Rows,
+    /// Byte and line on which they begin.
+    begin: (i64, i64),
+    tally: Tally,
+    changes: Changes,
     next: Place,
 }
 
-enum Rows {
-    Contacts(Vec<Planned<contact::Change>>),
-    Accounts(Vec<Planned<account::Change>>),
+enum Changes {
+    Contacts(Box<write::Contacts>),
+    /// With the lines of their rows.
+    Accounts(Vec<(i64, account::Change)>),
 }
 
-impl Rows {
-    /// What they are about, each with its line.
-    fn keys(&self) -> HashMap<String, i64> {
-        fn of<W>(rows: &[Planned<W>]) -> HashMap<String, i64> {
-            rows.iter().flat_map(|row| row.keys.iter().map(|key| (key.clone(), row.line))).collect()
-        }
-        match self {
-            Self::Contacts(rows) => of(rows),
-            Self::Accounts(rows) => of(rows),
-        }
-    }
-}
-
-async fn decide(plan: &Plan<'_>, place: Place) -> Result<Decided, Fault> {
+async fn decide(plan: &Plan<'_>, place: Place, unwritten: &Keys) -> Result<Decided, Fault> {
+    let begin = (place.offset, place.line);
     let read::Batch { text, rows, next } = read::rows(plan, place).await?;
-    let rows = match plan.mapping.resource {
-        Resource::Contact => Rows::Contacts(contact::plan(plan, rows).await?),
-        Resource::Account => Rows::Accounts(account::plan(plan, rows).await?),
+    let (tally, changes) = match plan.mapping.resource {
+        Resource::Contact => {
+            let (tally, changes) = tally(plan.order, &text, contact::plan(plan, rows, unwritten).await?);
+            let changes = write::Contacts::of(changes.into_iter().map(|(_, change)| change))?;
+            (tally, Changes::Contacts(Box::new(changes)))
+        }
+        Resource::Account => {
+            let (tally, changes) = tally(plan.order, &text, account::plan(plan, rows, unwritten).await?);
+            (tally, Changes::Accounts(changes))
+        }
     };
-    Ok(Decided { text, rows, next })
+    Ok(Decided { begin, tally, changes, next })
 }
 
-/// What the next step begins with. What goes wrong here does so again in that step, which tells.
-async fn look_ahead(plan: &Plan<'_>, place: Place) -> Option<Decided> {
+/// What the next step begins with. What goes wrong here, even a panic, does so again in that step, which tells, and not in
+/// the one that is being written.
+async fn look_ahead(plan: &Plan<'_>, place: Place, unwritten: &Keys) -> Option<Decided> {
     if place.forgetting {
         return None;
     }
-    decide(plan, place).await.ok()
+    AssertUnwindSafe(decide(plan, place, unwritten)).catch_unwind().await.ok()?.ok()
 }
 
 async fn write(plan: &Plan<'_>, decided: Decided) -> Result<Committed, Fault> {
-    let Decided { text, rows, next } = decided;
-    match rows {
-        Rows::Contacts(rows) => contacts(plan, tally(plan.order, &text, rows), next).await,
-        Rows::Accounts(rows) => accounts(plan, tally(plan.order, &text, rows), next).await,
+    let Decided { tally, changes, next, .. } = decided;
+    match changes {
+        Changes::Contacts(changes) => contacts(plan, tally, *changes, next).await,
+        Changes::Accounts(changes) => accounts(plan, tally, &changes, next).await,
     }
 }
 
-/// What became of rows, as it was decided.
-struct Tally<W> {
+/// What became of rows, as it was decided, but for the changes.
+struct Tally {
     counts: Counts,
     refused: Refused,
-    /// What is to be written, with the lines of the rows.
-    written: Vec<(i64, W)>,
     keys: Vec<String>,
     lines: Vec<i64>,
 }
 
-fn tally<W>(order: &Order, text: &[u8], planned: Vec<Planned<W>>) -> Tally<W> {
-    let mut tally = Tally { counts: Counts::default(), refused: Refused::of(order), written: Vec::new(), keys: Vec::new(), lines: Vec::new() };
+impl Tally {
+    fn of(order: &Order) -> Self {
+        Self { counts: Counts::default(), refused: Refused::of(order), keys: Vec::new(), lines: Vec::new() }
+    }
+
+    /// What the rows are about.
+    fn keys(&self) -> Keys {
+        self.keys.iter().cloned().zip(self.lines.iter().copied()).collect()
+    }
+}
+
+/// Beside what became of rows, the changes with the lines of their rows.
+fn tally<W>(order: &Order, text: &[u8], planned: Vec<Planned<W>>) -> (Tally, Vec<(i64, W)>) {
+    let (mut tally, mut changes) = (Tally::of(order), Vec::new());
     for row in planned {
         tally.lines.extend(row.keys.iter().map(|_| row.line));
         tally.keys.extend(row.keys);
@@ -145,25 +163,19 @@ fn tally<W>(order: &Order, text: &[u8], planned: Vec<Planned<W>>) -> Tally<W> {
         match row.outcome {
             Outcome::Keep => tally.counts.unchanged += 1,
             Outcome::Pass => tally.counts.deleted += 1,
-            Outcome::Write(change) => tally.written.push((row.line, *change)),
+            Outcome::Write(change) => changes.push((row.line, *change)),
             Outcome::Refuse(fault) => {
                 *tally.counts.refusals.entry(fault.reason().to_owned()).or_default() += 1;
                 tally.refused.add(&text[row.place], row.line, &fault);
             }
         }
     }
-    tally
+    (tally, changes)
 }
 
-async fn contacts(plan: &Plan<'_>, mut tally: Tally<contact::Change>, next: Place) -> Result<Committed, Fault> {
+async fn contacts(plan: &Plan<'_>, mut tally: Tally, changes: write::Contacts, next: Place) -> Result<Committed, Fault> {
     let (run, order) = (plan.run, plan.order);
-    for (_, change) in &tally.written {
-        match change.fact {
-            crate::contact::Fact::Created => tally.counts.created += 1,
-            _ => tally.counts.updated += 1,
-        }
-    }
-    let changes = std::mem::take(&mut tally.written).into_iter().map(|(_, change)| change).collect();
+    (tally.counts.created, tally.counts.updated) = changes.counts();
     let mut tx = run.begin().await?;
     if order.dry_run {
         write::begin_dry(&mut tx).await?;
@@ -175,27 +187,25 @@ async fn contacts(plan: &Plan<'_>, mut tally: Tally<contact::Change>, next: Plac
     commit(plan, tx, tally, next).await
 }
 
-async fn accounts(plan: &Plan<'_>, mut tally: Tally<account::Change>, next: Place) -> Result<Committed, Fault> {
+async fn accounts(plan: &Plan<'_>, mut tally: Tally, changes: &[(i64, account::Change)], next: Place) -> Result<Committed, Fault> {
     let (run, order, ctx) = (plan.run, plan.order, plan.run.ctx());
-    for (_, change) in &tally.written {
+    for (_, change) in changes {
         match change.decided.as_ref().map(|decided| decided.fact) {
             None => tally.counts.unchanged += 1,
             Some(crate::account::Fact::Created) => tally.counts.created += 1,
             Some(_) => tally.counts.updated += 1,
         }
     }
-    let written = std::mem::take(&mut tally.written);
-    let changes: Vec<(i64, &account::Change)> = written.iter().map(|(line, change)| (*line, change)).collect();
-    let numbers = write::numbers(run.db(), ctx, &changes, order.dry_run).await?;
+    let numbers = write::numbers(run.db(), ctx, changes, order.dry_run).await?;
     let mut tx = run.begin().await?;
     if order.dry_run {
         write::begin_dry(&mut tx).await?;
     }
-    write::accounts(&mut tx, ctx, numbers, &changes, order.dry_run).await?;
+    write::accounts(&mut tx, ctx, numbers, changes, order.dry_run).await?;
     if order.dry_run {
         write::end_dry(&mut tx).await?;
     }
-    link::remember(&mut tx, plan, &changes).await?;
+    link::remember(&mut tx, plan, changes).await?;
     // Parents may stand anywhere in the file.
     let next = match next.forgetting {
         true => Place { linking: true, forgetting: false, line: 0, ..next },
@@ -207,7 +217,7 @@ async fn accounts(plan: &Plan<'_>, mut tally: Tally<account::Change>, next: Plac
 async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
     let mut tx = plan.run.begin().await?;
     let linked = link::step(&mut tx, plan, place.line).await?;
-    let mut tally = tally::<()>(plan.order, &[], Vec::new());
+    let mut tally = Tally::of(plan.order);
     // These were told to be as their rows say.
     (tally.counts.updated, tally.counts.unchanged) = (linked.updated, -linked.updated);
     tally.counts.unlinked = i64::try_from(linked.left.len()).map_err(Fault::internal)?;
@@ -225,7 +235,7 @@ async fn unpack(run: &Run, order: &Order) -> Result<Committed, Fault> {
     run.commit(run.begin().await?, Step { total: Some(unpacked.rows), ..Step::to(&next) }).await
 }
 
-async fn commit<W>(plan: &Plan<'_>, mut tx: Tx, tally: Tally<W>, mut next: Place) -> Result<Committed, Fault> {
+async fn commit(plan: &Plan<'_>, mut tx: Tx, tally: Tally, mut next: Place) -> Result<Committed, Fault> {
     let (run, order, ctx) = (plan.run, plan.order, plan.run.ctx());
     remembered::remember(&mut tx, ctx, run.id(), &tally.keys, &tally.lines).await?;
     let (file, is_new) = tally.refused.store(&mut tx, run, order, &mut next.refused, next.forgetting).await?;

@@ -6,28 +6,55 @@ use sqlx::Executor;
 use super::{account, contact::Change};
 use crate::account::sql as of_accounts;
 use crate::account::write::Decided;
-use crate::contact::{Contact, Fact, bulk, sql};
+use crate::contact::{Fact, bulk, sql};
 use crate::events;
 use crate::in_bulk::wait_behind_people;
 use crate::number::Numbers;
 
-/// Writes contacts: new ones by one statement, changed ones in the order of ids, so that two imports never wait for
-/// each other.
+/// Contacts to be written.
+#[derive(Debug)]
+pub struct Contacts {
+    created: Option<bulk::Created>,
+    /// In the order of ids, so that two imports never wait for each other.
+    changed: Vec<Change>,
+}
+
+impl Contacts {
+    /// The contacts of these changes.
+    ///
+    /// # Errors
+    /// INTERNAL.
+    pub fn of(changes: impl Iterator<Item = Change>) -> Result<Self, Fault> {
+        let (created, mut changed): (Vec<Change>, Vec<Change>) = changes.partition(|change| change.fact == Fact::Created);
+        changed.sort_unstable_by_key(|change| change.contact.id());
+        let created = bulk::Created::of(created.into_iter().map(|change| (change.contact, change.entry)).collect())?;
+        Ok(Self { created, changed })
+    }
+
+    /// How many are new, and how many are changed.
+    #[must_use]
+    pub fn counts(&self) -> (i64, i64) {
+        let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+        (count(self.created.as_ref().map_or(0, bulk::Created::count)), count(self.changed.len()))
+    }
+}
+
+/// Writes contacts, new ones by one statement.
 ///
 /// # Errors
 /// ABORTED (CONTENDED) if others changed one of them, or took an external id or a place with a private customer, since
 /// that was decided: the step is to be taken again.
-pub async fn contacts(tx: &mut Tx, ctx: &Ctx, changes: Vec<Change>) -> Result<(), Fault> {
+pub async fn contacts(tx: &mut Tx, ctx: &Ctx, contacts: Contacts) -> Result<(), Fault> {
     wait_behind_people(tx).await?;
-    let (created, mut changed): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|change| change.fact == Fact::Created);
-    changed.sort_unstable_by_key(|change| change.contact.id());
-    for change in changed {
+    for change in contacts.changed {
         if !sql::update(tx.conn(), ctx, &change.contact, change.entry, None).await.map_err(stale)? {
             return Err(Fault::contended());
         }
     }
-    let (contacts, entries): (Vec<Contact>, Vec<_>) = created.into_iter().map(|change| (change.contact, change.entry)).unzip();
-    bulk::insert(tx.conn(), ctx, &contacts, entries).await.map_err(stale)
+    match contacts.created {
+        Some(created) => bulk::insert(tx.conn(), ctx, created).await.map_err(stale),
+        None => Ok(()),
+    }
 }
 
 /// Numbers for the new accounts among `changes`, from series that may have gaps; a dry run takes none. Before the
@@ -35,14 +62,14 @@ pub async fn contacts(tx: &mut Tx, ctx: &Ctx, changes: Vec<Change>) -> Result<()
 ///
 /// # Errors
 /// What the database answers.
-pub async fn numbers(db: &Db, ctx: &Ctx, changes: &[(i64, &account::Change)], dry_run: bool) -> Result<Numbers, Fault> {
+pub async fn numbers(db: &Db, ctx: &Ctx, changes: &[(i64, account::Change)], dry_run: bool) -> Result<Numbers, Fault> {
     if dry_run {
         return Ok(Numbers::default());
     }
     Numbers::take(db, ctx, created(changes).map(|decided| decided.account.details().legal_entity)).await
 }
 
-fn created<'a>(changes: &'a [(i64, &'a account::Change)]) -> impl Iterator<Item = &'a Decided> {
+fn created(changes: &[(i64, account::Change)]) -> impl Iterator<Item = &Decided> {
     let decided = changes.iter().filter_map(|(_, change)| change.decided.as_ref());
     decided.filter(|decided| decided.fact == crate::account::Fact::Created)
 }
@@ -51,7 +78,7 @@ fn created<'a>(changes: &'a [(i64, &'a account::Change)]) -> impl Iterator<Item 
 ///
 /// # Errors
 /// As [`contacts`].
-pub async fn accounts(tx: &mut Tx, ctx: &Ctx, mut numbers: Numbers, changes: &[(i64, &account::Change)], dry_run: bool) -> Result<(), Fault> {
+pub async fn accounts(tx: &mut Tx, ctx: &Ctx, mut numbers: Numbers, changes: &[(i64, account::Change)], dry_run: bool) -> Result<(), Fault> {
     wait_behind_people(tx).await?;
     if !dry_run {
         numbers.take_gapless(tx, ctx).await?;

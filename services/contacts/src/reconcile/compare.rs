@@ -10,7 +10,7 @@ use super::report::{self, Side};
 use super::step::is_missing;
 use crate::account::{self, Account};
 use crate::contact::{self, Contact};
-use crate::import::plan::{Outcome, Plan, Planned};
+use crate::import::plan::{Keys, Outcome, Plan, Planned};
 use crate::import::row::Row;
 use crate::import::{self, remembered, write};
 
@@ -39,7 +39,7 @@ impl About {
 /// What the database answers.
 pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<About, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
-    let planned = import::account::plan(plan, rows).await?;
+    let planned = import::account::plan(plan, rows, &Keys::new()).await?;
     let ids: Vec<Uuid> = planned.iter().filter_map(|row| row.record).collect();
     let scope = ctx.scope_of("contacts.account.read");
     let found = account::sql::get_many(&mut run.db().for_tenant(ctx).await?, ctx, &scope, &ids).await?;
@@ -81,7 +81,7 @@ pub async fn accounts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::Reconciled
 /// What the database answers.
 pub async fn contacts(plan: &Plan<'_>, rows: Vec<Row>, told: &mut pb::ReconciledFile) -> Result<About, Fault> {
     let (run, ctx) = (plan.run, plan.run.ctx());
-    let planned = import::contact::plan(plan, rows).await?;
+    let planned = import::contact::plan(plan, rows, &Keys::new()).await?;
     let differ = planned.iter().filter(|row| matches!(row.outcome, Outcome::Write(_)));
     let ids: Vec<Uuid> = differ.filter_map(|row| row.record).collect();
     let scope = ctx.scope_of("contacts.contact.read");

@@ -89,12 +89,14 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
 /// Indexes those of a lane that wait longest behind row `after`; answers how many there were.
 async fn pass(system: &SystemDb, is_bulk: bool, after: &mut i64) -> Result<usize, Fault> {
     let mut tx = system.begin().await?;
-    let taken = sql::take(&mut tx, is_bulk, *after).await?;
-    *after = taken.as_ref().map_or(0, |taken| taken.last);
-    let Some(taken) = taken else { return Ok(0) };
-    index(&mut tx, &taken.records).await?;
+    let (records, last) = if is_bulk { sql::take_pieces(&mut tx, *after).await? } else { sql::take(&mut tx, *after).await? };
+    *after = last.unwrap_or_default();
+    if last.is_none() {
+        return Ok(0);
+    }
+    index(&mut tx, &records).await?;
     tx.commit().await?;
-    Ok(taken.count)
+    Ok(records.len())
 }
 
 /// What is left to do when nothing waits.

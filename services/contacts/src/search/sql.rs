@@ -121,41 +121,58 @@ fn push_words(query: &mut QueryBuilder<Postgres>, words: &[Fitting]) {
 /// # Errors
 /// What the database answers.
 pub async fn is_any_waiting(conn: &mut Conn) -> Result<bool, Fault> {
-    let first = sqlx::query_scalar!("select id from search_queue order by id limit 1").fetch_optional(conn).await?;
-    Ok(first.is_some())
+    let first = sqlx::query_scalar!(
+        r#"(select id as "id!" from search_queue order by id limit 1) union all (select id from search_bulk order by id limit 1) limit 1"#
+    );
+    Ok(first.fetch_optional(conn).await?.is_some())
 }
 
-/// Records out of the queue, and the last row that was taken.
-#[derive(Debug)]
-pub struct Taken {
-    /// Each stands once, with its collection.
-    pub records: BTreeSet<(String, RecordKey)>,
-    /// Where the next may stand.
-    pub last: i64,
-    /// Rows that they stood in.
-    pub count: usize,
-}
+/// Records out of the queue, each once with its collection, and the last row that was taken.
+pub type Taken = (BTreeSet<(String, RecordKey)>, Option<i64>);
 
-/// Takes records out of the queue, of those that came in bulk or of those that did not, those that wait longest behind
-/// row `after` first; none if none waits there.
+/// Takes records out of the queue, of those that somebody changed, those that wait longest behind row `after` first.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn take(tx: &mut Tx, is_bulk: bool, after: i64) -> Result<Option<Taken>, Fault> {
+pub async fn take(tx: &mut Tx, after: i64) -> Result<Taken, Fault> {
     // Those that another process takes at this moment are left to it.
     let rows = sqlx::query!(
-        "delete from search_queue where id = any(array(
-           select id from search_queue where bulk = $2 and id > $3 order by id limit $1 for update skip locked))
+        "delete from search_queue where id = any(array(select id from search_queue where id > $2 order by id limit $1 for update skip locked))
          returning id, collection, tenant_id, record_id",
         BATCH,
-        is_bulk,
         after
     )
     .fetch_all(tx.conn())
     .await?;
-    let (last, count) = (rows.iter().map(|row| row.id).max(), rows.len());
-    let records = rows.into_iter().map(|row| (row.collection, (row.tenant_id, row.record_id))).collect();
-    Ok(last.map(|last| Taken { records, last, count }))
+    let last = rows.iter().map(|row| row.id).max();
+    Ok((rows.into_iter().map(|row| (row.collection, (row.tenant_id, row.record_id))).collect(), last))
+}
+
+/// The same of what came in bulk, which waits in pieces.
+///
+/// # Errors
+/// What the database answers.
+pub async fn take_pieces(tx: &mut Tx, after: i64) -> Result<Taken, Fault> {
+    let rows = sqlx::query!(
+        "with next as (
+           select id, cardinality(record_ids) as size from search_bulk where id > $2 order by id limit $1 for update skip locked
+         ), added as (
+           select id, size, sum(size) over (order by id) as reached from next
+         )
+         delete from search_bulk where id = any(array(select id from added where reached <= $1 or reached = size))
+         returning id, tenant_id, kind, record_ids",
+        BATCH,
+        after
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let (mut records, mut last) = (BTreeSet::new(), None);
+    for row in rows {
+        last = last.max(Some(row.id));
+        let Some(kind) = Kind::from_number(row.kind) else { continue };
+        records.extend(row.record_ids.into_iter().map(|id| (kind.collection().to_owned(), (row.tenant_id, id))));
+    }
+    Ok((records, last))
 }
 
 /// Queues the next records of a tenant whose keys are to be made again; answers whether there was such a tenant.
@@ -173,8 +190,8 @@ pub async fn queue_again(tx: &mut Tx) -> Result<bool, Fault> {
         r#"with next as (
            select record_id, kind from search_doc where tenant_id = $1 and record_id > $2 order by record_id limit $3
          ), queued as (
-           insert into search_queue (tenant_id, collection, record_id, bulk)
-           select $1, case kind when 1 then 'accounts' else 'contacts' end, record_id, true from next
+           insert into search_bulk (tenant_id, kind, record_ids)
+           select $1, n.kind, piece from (select kind, array_agg(record_id) as ids from next group by kind) n cross join lateral pieces(n.ids) piece
          )
          select record_id as "last!" from next order by record_id desc limit 1"#,
         tenant.tenant_id,

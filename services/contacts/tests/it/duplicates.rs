@@ -54,8 +54,10 @@ async fn pair(desk: &Desk, state: State) -> pb::DuplicatePair {
 /// Waits until everything that was written is compared.
 pub(crate) async fn compared(desk: &Desk) {
     eventually("nothing waits to be compared", async || {
-        let waiting: i64 =
-            sqlx::query_scalar("select count(*) from duplicate_queue").fetch_one(&mut desk.superuser().await).await.expect("an answer");
+        let waiting: i64 = sqlx::query_scalar("select (select count(*) from duplicate_queue) + (select count(*) from duplicate_bulk)")
+            .fetch_one(&mut desk.superuser().await)
+            .await
+            .expect("an answer");
         (waiting == 0).then_some(())
     })
     .await;

@@ -45,7 +45,10 @@ async fn found(desk: &Desk, who: &Subject, query: &str) -> Vec<String> {
 /// Waits until everything that was written is in the index.
 async fn indexed(desk: &Desk) {
     eventually("nothing waits for the index", async || {
-        let waiting: i64 = sqlx::query_scalar("select count(*) from search_queue").fetch_one(&mut desk.superuser().await).await.expect("an answer");
+        let waiting: i64 = sqlx::query_scalar("select (select count(*) from search_queue) + (select count(*) from search_bulk)")
+            .fetch_one(&mut desk.superuser().await)
+            .await
+            .expect("an answer");
         (waiting == 0).then_some(())
     })
     .await;

@@ -79,7 +79,7 @@ async fn count(run: &Run) -> Result<Committed, Fault> {
         run.files().append(&mut tx, run.ctx(), file, &vec![b'.'; bytes.parse().map_err(Fault::internal)?]).await?;
     }
     let counted = i64::try_from(refused.len()).map_err(Fault::internal)?;
-    let message = Some(format!("ahead: {:?}", run.ahead::<i64>()));
+    let message = Some(format!("ahead: {:?}", run.take_ahead::<i64>()));
     let step = Step { done: to - from, refused: counted, total: Some(total), message, output_files, ended: to == total, ..Step::to(&to) };
     Ok(run.commit(tx, step).await?.with_ahead(Some(to)))
 }

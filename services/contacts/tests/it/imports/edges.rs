@@ -197,3 +197,24 @@ async fn a_row_is_told_from_one_of_the_step_before_by_an_address_that_nothing_ke
     assert_eq!((counts(&report), refusals(&report)), ([1000, 0, 0, 1000], vec![("ROW_REPEATED", 1000)]));
     assert_eq!(desk.live().await.len(), 1000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_row_takes_from_a_record_is_no_other_rows_in_any_step() {
+    let desk = Desk::open().await;
+    let headers = ["Family name", "E-mail 1", "E-mail 2", "External id - erp"];
+    let by = Some(pb::ImportMatch { by: By::Email.into(), system: String::new() });
+    let rules = || pb::ImportRules { mode: ImportMode::CreateOrUpdate.into(), r#match: by.clone(), clear_empty: true, ..rules(&headers) };
+    let header = headers.join(",");
+    let file = desk.upload("first.csv", format!("{header}\nKaya,a@example.org,b@example.org,5\n").as_bytes()).await;
+    desk.import_file(&file, rules(), false).await;
+    // The first row takes an address and an id, which rows behind it bring: one of the same step, two of later ones.
+    let other = |from: usize| (from..from + 600).fold(String::new(), |rows, row| format!("{rows}Other,{row}@example.org,,\n"));
+    let (second, third) = ("New,c@example.org,,5\n", "New,b@example.org,,\n");
+    let text = [&header, "\nKaya,a@example.org,,6\n", third, &other(0), second, &other(600), third].concat();
+    let file = desk.upload("second.csv", text.as_bytes()).await;
+    let (_, dry) = desk.import_file(&file, rules(), true).await;
+    let (_, real) = desk.import_file(&file, rules(), false).await;
+    for report in [&dry, &real] {
+        assert_eq!((counts(report), refusals(report)), ([1200, 1, 0, 3], vec![("ROW_REPEATED", 3)]));
+    }
+}
