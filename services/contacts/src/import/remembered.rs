@@ -21,16 +21,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// # Errors
 /// What the database answers.
 pub async fn lines(conn: &mut Conn, ctx: &Ctx, job: Uuid, keys: &[String]) -> Result<HashMap<String, i64>, Fault> {
-    // One by one: the table is empty but for running imports, so that the planner would read all keys of this one each time.
-    let rows = sqlx::query!(
-        r#"select sought.key as "key!", known.line from unnest($3::text[]) sought(key) cross join lateral (
-             select line from import_keys k where k.tenant_id = $1 and k.job_id = $2 and k.key = sought.key limit 1) known"#,
-        ctx.tenant(),
-        job,
-        keys
-    )
-    .fetch_all(conn)
-    .await?;
+    let lines = sqlx::query!(r#"select key as "key!", line as "line!" from import_lines($1, $2, $3)"#, ctx.tenant(), job, keys);
+    let rows = lines.fetch_all(conn).await?;
     Ok(rows.into_iter().map(|row| (row.key, row.line)).collect())
 }
 
