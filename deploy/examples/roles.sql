@@ -1,8 +1,16 @@
--- What the roles of a service need and no operator sets: limits that end what nobody waits for any more, and a closed
--- door. Run once as a superuser, after the roles and the database are there:
---   psql ADDRESS --set service=identity --file deploy/examples/roles.sql
+-- The roles and the database of a service, as far as they are not there, with what no operator sets: limits that end what
+-- nobody waits for any more, and a closed door. As a superuser, once for each service; a second time changes nothing:
+--   psql ADDRESS --set ON_ERROR_STOP=1 --set service=identity --file deploy/examples/roles.sql
+-- New roles have no password: give each one by \password identity_migrator, and so on.
+\set migrator :service _migrator
 \set app :service _app
 \set system :service _system
+select format('create role %I nologin', name) from unnest(array['rapport_app', 'rapport_system']) name
+  where not exists (select from pg_roles where rolname = name) \gexec
+select format('create role %I login', name) from unnest(array[:'migrator', :'app', :'system']) name
+  where not exists (select from pg_roles where rolname = name) \gexec
+select format('create database %I owner %I', :'service', :'migrator')
+  where not exists (select from pg_database where datname = :'service') \gexec
 grant rapport_app to :"app";
 grant rapport_system to :"system";
 alter role :"app" set client_connection_check_interval = '200ms';

@@ -1,7 +1,7 @@
 //! What comes in bulk, and what is left to do with it afterwards: indexing it for search and comparing it with others.
 //!
-//! Guarantees: it waits behind what people change; while a job runs each of the two takes at most a part of the time, and
-//! does not stand still.
+//! Guarantees: it waits behind what people change; while a job runs each of the two takes at most a part of the time, but for
+//! keys that a rule or a sweep looks for, and does not stand still.
 
 use std::time::{Duration, Instant};
 

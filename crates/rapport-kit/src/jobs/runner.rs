@@ -123,8 +123,8 @@ impl Runner {
         }
     }
 
-    /// What a step is done by and its surroundings, for somebody who may do what the job does. What the step before worked
-    /// out with other rights is left out.
+    /// What does the step, and its surroundings under the rights that whoever asked for the job has now. What the step before
+    /// worked out is dropped if those have changed.
     async fn prepared<'a>(&self, kind: Option<&'a Kind>, work: &Work, ahead: Option<(Arc<Access>, Ahead)>) -> Result<(&'a Kind, Run), Fault> {
         let kind = kind.ok_or_else(|| {
             Fault::precondition("JOB_KIND_UNKNOWN", "Ask for the job anew: the release that runs now does not know this kind of work.")

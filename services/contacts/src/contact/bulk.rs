@@ -61,7 +61,8 @@ impl Created {
     }
 }
 
-/// Writes new contacts with their look-up rows and journal entries.
+/// Writes new contacts with their look-up rows and journal entries. For jobs alone: to be found they wait with what comes in bulk
+/// (`in_bulk::wait_behind_people`, which the caller has called).
 ///
 /// # Errors
 /// Those of `refusal`; what the database answers. Nothing is written then.

@@ -88,14 +88,18 @@ pub async fn take_keyed(tx: &mut Tx, after: i64) -> Result<Taken, Fault> {
     Ok(taken(rows.into_iter().map(|row| (row.id, row.tenant_id, row.kind, vec![row.record_id]))))
 }
 
-/// As [`take_unkeyed`], of what came in bulk.
+/// As [`take_unkeyed`], of what came in bulk: as many pieces as fit if all are as large as the first one, since those that are
+/// locked and not taken are kept from other processes.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn take_unkeyed_pieces(tx: &mut Tx, after: i64) -> Result<Taken, Fault> {
     let rows = sqlx::query!(
-        "with next as (
-           select id, cardinality(record_ids) as size from duplicate_bulk where not keyed and id > $2 order by id limit $1 for update skip locked
+        "with first as (
+           select cardinality(record_ids) as size from duplicate_bulk where not keyed and id > $2 order by id limit 1
+         ), next as (
+           select id, cardinality(record_ids) as size from duplicate_bulk where not keyed and id > $2 order by id
+             limit (select greatest($1::bigint / max(size), 1) from first) for update skip locked
          ), added as (
            select id, size, sum(size) over (order by id) as reached from next
          )
@@ -115,8 +119,11 @@ pub async fn take_unkeyed_pieces(tx: &mut Tx, after: i64) -> Result<Taken, Fault
 /// What the database answers.
 pub async fn take_keyed_pieces(tx: &mut Tx, after: i64) -> Result<Taken, Fault> {
     let rows = sqlx::query!(
-        "with next as (
-           select id, cardinality(record_ids) as size from duplicate_bulk where keyed and id > $2 order by id limit $1 for update skip locked
+        "with first as (
+           select cardinality(record_ids) as size from duplicate_bulk where keyed and id > $2 order by id limit 1
+         ), next as (
+           select id, cardinality(record_ids) as size from duplicate_bulk where keyed and id > $2 order by id
+             limit (select greatest($1::bigint / max(size), 1) from first) for update skip locked
          ), added as (
            select id, size, sum(size) over (order by id) as reached from next
          )

@@ -63,7 +63,7 @@ struct Around {
     region: Option<Region>,
 }
 
-/// Decides about every row, none of which is about a record that those of `unwritten` are about.
+/// Decides about every row; one about a record of `unwritten`, of the step that is being written, is refused as repeated.
 ///
 /// # Errors
 /// What the database answers; refusals of rows are in the answer.

@@ -64,7 +64,7 @@ pub enum Outcome<W> {
 pub struct Planned<W> {
     /// Line on which it begins.
     pub line: i64,
-    /// Where it stands in the window.
+    /// Where it stands in the text of its batch.
     pub place: Range<usize>,
     /// What is to become of it.
     pub outcome: Outcome<W>,

@@ -20,7 +20,7 @@ use super::report::{self, Counts};
 use super::{account, contact, link, read, workbook, write};
 use crate::layout::Resource;
 
-/// The next rows are waited for no longer behind the commit of these.
+/// How long the next rows are waited for after these are committed.
 const LOOK_AHEAD: Duration = Duration::from_secs(2);
 
 /// Where a step begins.
@@ -133,7 +133,7 @@ async fn write(plan: &Plan<'_>, decided: Decided) -> Result<Committed, Fault> {
     }
 }
 
-/// What became of rows, as it was decided, but for the changes.
+/// What was decided about the rows of a step, apart from the changes to be written.
 struct Tally {
     counts: Counts,
     refused: Refused,
@@ -218,7 +218,7 @@ async fn link(plan: &Plan<'_>, place: Place) -> Result<Committed, Fault> {
     let mut tx = plan.run.begin().await?;
     let linked = link::step(&mut tx, plan, place.line).await?;
     let mut tally = Tally::of(plan.order);
-    // These were told to be as their rows say.
+    // Accounts that get a parent here were counted as unchanged before.
     (tally.counts.updated, tally.counts.unchanged) = (linked.updated, -linked.updated);
     tally.counts.unlinked = i64::try_from(linked.left.len()).map_err(Fault::internal)?;
     for (line, fault) in &linked.left {

@@ -90,12 +90,11 @@ async fn round(system: &SystemDb, place: &mut Place) -> Result<bool, Fault> {
 async fn pass(system: &SystemDb, is_bulk: bool, after: &mut i64) -> Result<usize, Fault> {
     let mut tx = system.begin().await?;
     let (records, last) = if is_bulk { sql::take_pieces(&mut tx, *after).await? } else { sql::take(&mut tx, *after).await? };
-    *after = last.unwrap_or_default();
-    if last.is_none() {
-        return Ok(0);
+    if last.is_some() {
+        index(&mut tx, &records).await?;
+        tx.commit().await?;
     }
-    index(&mut tx, &records).await?;
-    tx.commit().await?;
+    *after = last.unwrap_or_default();
     Ok(records.len())
 }
 

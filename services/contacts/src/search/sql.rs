@@ -148,14 +148,18 @@ pub async fn take(tx: &mut Tx, after: i64) -> Result<Taken, Fault> {
     Ok((rows.into_iter().map(|row| (row.collection, (row.tenant_id, row.record_id))).collect(), last))
 }
 
-/// The same of what came in bulk, which waits in pieces.
+/// The same of what came in bulk, which waits in pieces: as many as fit if all are as large as the first one, since those
+/// that are locked and not taken are kept from other processes.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn take_pieces(tx: &mut Tx, after: i64) -> Result<Taken, Fault> {
     let rows = sqlx::query!(
-        "with next as (
-           select id, cardinality(record_ids) as size from search_bulk where id > $2 order by id limit $1 for update skip locked
+        "with first as (
+           select cardinality(record_ids) as size from search_bulk where id > $2 order by id limit 1
+         ), next as (
+           select id, cardinality(record_ids) as size from search_bulk where id > $2 order by id
+             limit (select greatest($1::bigint / max(size), 1) from first) for update skip locked
          ), added as (
            select id, size, sum(size) over (order by id) as reached from next
          )
